@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+# All code but main.c and teeproxyctl.c is libteeproxy.a, which the tests link.
+# One file a line, sorted, so that branches merge.
+
+sbin_PROGRAMS = teeproxy
+noinst_LIBRARIES += libteeproxy.a
+
+libteeproxy_a_SOURCES = \
+	src/base/arena.c \
+	src/base/arena.h \
+	src/base/buffer.c \
+	src/base/buffer.h \
+	src/base/hash.c \
+	src/base/hash.h \
+	src/base/list.h \
+	src/base/slice.c \
+	src/base/slice.h \
+	src/base/xalloc.c \
+	src/base/xalloc.h
+
+# The order of the archives matters to the linker: who uses comes first, and
+# the grammar calls back into config/.
+TEEPROXY_LIBS = libteeproxy.a
+TEEPROXY_LIBADD = $(EV_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) $(CARES_LIBS) \
+	$(JSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS) -lm
+
+teeproxy_SOURCES = src/main.c
+teeproxy_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# Unit tests are cmocka programs that print TAP; scripts print TAP too.  One
+# test a block, so that branches merge.
+
+TEST_EXTENSIONS = .sh .py
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+PY_LOG_DRIVER = $(LOG_DRIVER)
+PY_LOG_COMPILER = /usr/bin/python3
+AM_TESTS_ENVIRONMENT = \
+	TEEPROXY='$(abs_top_builddir)/teeproxy' \
+	top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
+	CMOCKA_MESSAGE_OUTPUT=TAP; \
+	export TEEPROXY top_srcdir top_builddir CMOCKA_MESSAGE_OUTPUT;
+
+unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
+
+if HAVE_CMOCKA
+unit_tests = tests/unit/test_base_slice
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+
+tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
+tests_unit_test_base_slice_LDADD = $(unit_ldadd)
+endif
