@@ -12,11 +12,17 @@ libteeproxy_a_SOURCES = \
 	src/base/buffer.h \
 	src/base/hash.c \
 	src/base/hash.h \
+	src/base/ip.c \
+	src/base/ip.h \
 	src/base/list.h \
 	src/base/slice.c \
 	src/base/slice.h \
 	src/base/xalloc.c \
-	src/base/xalloc.h
+	src/base/xalloc.h \
+	src/config/address.h \
+	src/config/config.h \
+	src/engine/engine.h \
+	src/route/rules.h
 
 # The order of the archives matters to the linker: who uses comes first, and
 # the grammar calls back into config/.

@@ -16,9 +16,14 @@ AM_TESTS_ENVIRONMENT = \
 unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA
-unit_tests = tests/unit/test_base_slice
+unit_tests = \
+	tests/unit/test_base_ip \
+	tests/unit/test_base_slice
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
+
+tests_unit_test_base_ip_SOURCES = tests/unit/test_base_ip.c
+tests_unit_test_base_ip_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
 tests_unit_test_base_slice_LDADD = $(unit_ldadd)
