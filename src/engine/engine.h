@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process that carries the traffic.
+ *
+ * The master forks it with everything it needs: a configuration, listening
+ * sockets, a socket to talk to the master, shared memory for counters.  It
+ * carries one configuration for life.  engine_run() is called in the child after
+ * privileges were dropped, before any thread exists.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stddef.h>
+
+struct config;
+struct config_frontend;
+struct config_listen;
+struct mode_ops;
+struct stats;
+
+/*
+ * One listening socket.  TCP has one for each slot (SO_REUSEPORT); worker i takes
+ * the slots s with s % workers == i.  vsock and Unix have slot 0 only, and the
+ * owning worker hands accepted descriptors on.
+ */
+struct engine_listener {
+	const struct config_frontend *frontend;
+	const struct config_listen *listen;
+	int fd;		/* borrowed; non-blocking, close-on-exec */
+	unsigned slot;
+};
+
+/* One byte each on the control socket (SOCK_SEQPACKET). */
+enum engine_message {
+	ENGINE_READY = 'r',	/* engine to master: serving */
+	ENGINE_DRAIN = 'd',	/* master to engine: stop accepting, end when idle or after grace */
+	ENGINE_STOP = 's',	/* master to engine: end now */
+	ENGINE_REOPEN = 'l',	/* master to engine, with a descriptor: the new log file */
+};
+
+struct engine_setup {
+	const struct config *config;
+	const struct engine_listener *listeners;
+	size_t n_listeners;
+	unsigned n_workers;
+	int control_fd;		/* end of file on it: the master died, end */
+	struct stats *stats;	/* shared with the master and with other engines; may be NULL */
+	const struct mode_ops *const *modes; /* by enum config_mode; NULL: no engine yet */
+};
+
+/* Carries traffic until told to end; the exit status of the process. */
+int engine_run(const struct engine_setup *setup);
+
+#endif
