@@ -21,7 +21,10 @@ libteeproxy_a_SOURCES = \
 	src/base/xalloc.h \
 	src/config/address.h \
 	src/config/config.h \
+	src/config/diagnostics.h \
+	src/config/load.h \
 	src/engine/engine.h \
+	src/master/reader.h \
 	src/route/rules.h
 
 # The order of the archives matters to the linker: who uses comes first, and
