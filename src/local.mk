@@ -15,21 +15,45 @@ libteeproxy_a_SOURCES = \
 	src/base/ip.c \
 	src/base/ip.h \
 	src/base/list.h \
+	src/base/map.c \
+	src/base/map.h \
 	src/base/slice.c \
 	src/base/slice.h \
 	src/base/xalloc.c \
 	src/base/xalloc.h \
 	src/config/address.h \
+	src/config/ast.c \
+	src/config/ast.h \
+	src/config/check.c \
+	src/config/check_rules.c \
+	src/config/check_settings.c \
 	src/config/config.h \
+	src/config/diagnostics.c \
 	src/config/diagnostics.h \
+	src/config/expand.c \
+	src/config/keywords.c \
+	src/config/keywords.h \
+	src/config/lint.c \
+	src/config/load.c \
 	src/config/load.h \
+	src/config/lower.c \
+	src/config/model.h \
+	src/config/parse.c \
+	src/config/parse.h \
+	src/config/reader.c \
+	src/config/span.h \
+	src/config/values.c \
+	src/config/values.h \
+	src/config/values_address.c \
 	src/engine/engine.h \
-	src/master/reader.h \
+	src/route/regex.c \
+	src/route/regex.h \
+	src/route/rules.c \
 	src/route/rules.h
 
 # The order of the archives matters to the linker: who uses comes first, and
 # the grammar calls back into config/.
-TEEPROXY_LIBS = libteeproxy.a
+TEEPROXY_LIBS = libteeproxy.a libgrammar.a libteeproxy.a
 TEEPROXY_LIBADD = $(EV_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) $(CARES_LIBS) \
 	$(JSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS) -lm
 

@@ -4,12 +4,188 @@
  */
 #include <config.h>
 
+#include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/xalloc.h"
+#include "config/diagnostics.h"
+#include "config/keywords.h"
+#include "config/load.h"
+
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_KEYWORDS };
+
+static struct {
+	enum action action;
+	bool strict, json;
+	const char *file;
+	const char *log_level;
+} options;
+
+static void usage(FILE *out)
+{
+	fputs("usage: teeproxy [-f FILE]                     run in the foreground\n"
+	      "       teeproxy --check[=strict,json] [-f FILE] [--env-file FILE]\n"
+	      "       teeproxy --keywords | --version | --help\n"
+	      "FILE is $PROXY_CONFIG, else " SYSCONFDIR "/teeproxy/teeproxy.conf; see teeproxy(8)\n",
+	      out);
+}
+
+static _Noreturn void usage_error(const char *what, const char *value)
+{
+	fprintf(stderr, "teeproxy: %s \"%s\"\n", what, value);
+	usage(stderr);
+	exit(1);
+}
+
+/* NAME=VALUE lines as systemd's EnvironmentFile= has them: blank lines and # comments, quotes around a value. */
+static void read_env_file(const char *path)
+{
+	char *text, *line, *save;
+	size_t len;
+	int r = config_reader_system.read_file(NULL, path, &text, &len);
+
+	if (r < 0) {
+		fprintf(stderr, "teeproxy: cannot read \"%s\": %s\n", path, strerror(-r));
+		exit(1);
+	}
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *equals, *value;
+		size_t n;
+
+		line += strspn(line, " \t");
+		n = strlen(line);
+		while (n > 0 && strchr(" \t\r", line[n - 1]))
+			line[--n] = '\0';
+		if (*line == '\0' || *line == '#' || *line == ';')
+			continue;
+		equals = strchr(line, '=');
+		if (!equals || equals == line)
+			usage_error("expected NAME=VALUE in the environment file, got", line);
+		*equals = '\0';
+		value = equals + 1;
+		n = strlen(value);
+		if (n >= 2 && (*value == '"' || *value == '\'') && value[n - 1] == *value) {
+			value[n - 1] = '\0';
+			value++;
+		}
+		setenv(line, value, 1);
+	}
+	free(text);
+}
+
+static void parse_check(const char *modes)
+{
+	char *copy = xstrdup(modes ? modes : ""), *save;
+
+	options.action = ACTION_CHECK;
+	for (char *m = strtok_r(copy, ",", &save); m; m = strtok_r(NULL, ",", &save)) {
+		if (strcmp(m, "strict") == 0)
+			options.strict = true;
+		else if (strcmp(m, "json") == 0)
+			options.json = true;
+		else
+			usage_error("--check takes strict and json, got", m);
+	}
+	free(copy);
+}
+
+static void parse_options(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "check", optional_argument, NULL, 'c' }, { "file", required_argument, NULL, 'f' },
+		{ "env-file", required_argument, NULL, 'e' }, { "keywords", no_argument, NULL, 'k' },
+		{ "log-level", required_argument, NULL, 'l' }, { "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "f:cthV", longs, NULL)) != -1) {
+		switch (c) {
+		case 'f':
+			options.file = optarg;
+			break;
+		case 'c':
+		case 't':
+			parse_check(optarg);
+			break;
+		case 'e':
+			read_env_file(optarg);
+			break;
+		case 'k':
+			options.action = ACTION_KEYWORDS;
+			break;
+		case 'l':
+			options.log_level = optarg;
+			break;
+		case 'V':
+			puts(PACKAGE_STRING);
+			exit(0);
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			usage(stderr);
+			exit(1);
+		}
+	}
+	if (optind < argc)
+		usage_error("unexpected argument", argv[optind]);
+	if (!options.file)
+		options.file = getenv("PROXY_CONFIG");
+	if (!options.file || !*options.file)
+		options.file = SYSCONFDIR "/teeproxy/teeproxy.conf";
+}
+
+static int check(void)
+{
+	struct arena *tree = arena_new();
+	struct buffer out = BUFFER_INIT;
+	struct diagnostics diags;
+	struct config *config;
+	int status;
+
+	diagnostics_init(&diags, tree);
+	config = config_load(&config_reader_system, options.file, tree, &diags);
+	if (options.json)
+		diagnostics_print_json(&diags, &out);
+	else
+		diagnostics_print(&diags, &out);
+	fwrite(out.ptr ? out.ptr : "", 1, out.len, options.json ? stdout : stderr);
+	status = !config ? 1 : diags.n_warnings && options.strict ? 2 : 0;
+	buffer_fini(&out);
+	config_free(config);
+	arena_free(tree);
+	return status;
+}
+
+/* section, name and default of every row: what the tests compare the manual with. */
+static int print_keywords(void)
+{
+	for (size_t i = 0; i < n_keywords; i++) {
+		const struct keyword *k = &keywords[i];
+
+		printf("%s\t%s\t%s\t%s\n", keyword_section_name(k->section - 1), k->name,
+		       k->preset ? k->preset : "", k->help);
+	}
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	printf("%s\n", PACKAGE_STRING);
-	return 0;
+	parse_options(argc, argv);
+	switch (options.action) {
+	case ACTION_CHECK:
+		return check();
+	case ACTION_KEYWORDS:
+		return print_keywords();
+	case ACTION_RUN:
+		break;
+	}
+	fputs("teeproxy: running is not built yet\n", stderr);
+	return 1;
 }

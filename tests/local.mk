@@ -28,3 +28,7 @@ tests_unit_test_base_ip_LDADD = $(unit_ldadd)
 tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
 tests_unit_test_base_slice_LDADD = $(unit_ldadd)
 endif
+
+dist_check_SCRIPTS += tests/conf/run.py
+TESTS += tests/conf/run.py
+EXTRA_DIST += tests/conf/accept tests/conf/reject

@@ -1,69 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is to be said about a configuration: errors, warnings, notes.
+ * What is wrong with a configuration, as values.
  *
- * A diagnostic is a value: severity, a stable code, a message, a span and notes
- * that point to other places.  The list keeps the texts that the spans point
- * into, so it can show the lines after everything else is gone.
+ * A pass adds; whoever ran the passes prints, as text with the line and a caret
+ * or as JSON for editors.  A message says what was expected, is in lower case,
+ * without a full stop, and puts what the user wrote in double quotes.
  */
 #ifndef CONFIG_DIAGNOSTICS_H
 #define CONFIG_DIAGNOSTICS_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+
+#include "config/span.h"
 
 struct arena;
 struct buffer;
 
-/* Where a word stands.  Lines and columns (bytes) count from 1; line 0: the file as a whole. */
-struct span {
-	uint32_t source;	/* from diagnostics_add_source() */
-	uint32_t line;
-	uint32_t column;
-	uint32_t end;		/* column behind the last byte, on the same line */
+enum severity { SEVERITY_ERROR, SEVERITY_WARNING };
+
+struct diagnostic_note {
+	struct span span;
+	const char *message;
 };
 
-enum severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTE };
+enum { DIAGNOSTIC_NOTES = 3, DIAGNOSTICS_MAX = 1000 };
 
 struct diagnostic {
 	enum severity severity;
-	const char *code;	/* a slug that stays: "unknown-backend" */
-	const char *message;
+	const char *code;	/* stable, for programs: "unknown-backend" */
 	struct span span;
-	struct diagnostic *notes; /* NOTE only, in order */
+	const char *message;
+	struct diagnostic_note notes[DIAGNOSTIC_NOTES];
+	unsigned n_notes;
 	struct diagnostic *next;
 };
 
-struct diagnostics;
+struct diagnostics {
+	struct arena *arena;	/* borrowed; texts and list live there */
+	struct diagnostic *first, **last;
+	unsigned n_errors, n_warnings;
+};
 
-struct diagnostics *diagnostics_new(void);
-void diagnostics_free(struct diagnostics *d); /* takes NULL */
+void diagnostics_init(struct diagnostics *d, struct arena *arena);
 
-/* Keeps a copy of name and text; the number is what spans carry. */
-uint32_t diagnostics_add_source(struct diagnostics *d, const char *name, const char *text,
-				size_t len);
-const char *diagnostics_source_name(const struct diagnostics *d, uint32_t source);
-/* The text of one source, as it is kept. */
-const char *diagnostics_source_text(const struct diagnostics *d, uint32_t source, size_t *ret_len);
-
-/* The diagnostic, to hang notes on.  Past 200 errors only the count goes on. */
-struct diagnostic *diagnostics_add(struct diagnostics *d, enum severity severity, struct span span,
-				   const char *code, const char *format, ...)
+/* Past DIAGNOSTICS_MAX they are counted and not kept. */
+struct diagnostic *diagnostics_add(struct diagnostics *d, enum severity severity, const char *code,
+				   struct span span, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
-void diagnostics_note(struct diagnostics *d, struct diagnostic *about, struct span span,
+/* A second place; beyond DIAGNOSTIC_NOTES it is left out. */
+void diagnostics_note(struct diagnostics *d, struct diagnostic *to, struct span span,
 		      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-size_t diagnostics_count(const struct diagnostics *d, enum severity severity);
-const struct diagnostic *diagnostics_first(const struct diagnostics *d);
+#define diag_error(d, code, span, ...)                                                             \
+	diagnostics_add(d, SEVERITY_ERROR, code, span, __VA_ARGS__)
+#define diag_warning(d, code, span, ...)                                                           \
+	diagnostics_add(d, SEVERITY_WARNING, code, span, __VA_ARGS__)
 
-/* Sorts by place; call once, before printing. */
+/* In the order of file and line; files in the order in which they first appear. */
 void diagnostics_sort(struct diagnostics *d);
-/* All of them: "file:line:column: error: ..." with the line and a caret. */
 void diagnostics_print(const struct diagnostics *d, struct buffer *out);
-/* One line each, without the excerpt: for a log. */
-void diagnostics_print_short(const struct diagnostics *d, struct buffer *out);
-/* An array of {file, line, column, end, severity, code, message, notes}. */
 void diagnostics_print_json(const struct diagnostics *d, struct buffer *out);
+
+/*
+ * The nearest of the candidates to word by Damerau-Levenshtein distance, or NULL
+ * where none is near (a third of its letters, at least one).
+ */
+struct suggestion {
+	const char *word;
+	const char *best;
+	unsigned distance;
+};
+
+void suggest_init(struct suggestion *s, const char *word);
+void suggest_consider(struct suggestion *s, const char *candidate);
+const char *suggest_result(const struct suggestion *s);
+
+/* Puts s as a JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
+void json_put_string(struct buffer *out, const char *s);
 
 #endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is allowed and hardly meant: warnings about a configuration without errors.
+ */
+#include <config.h>
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "config/load.h"
+#include "config/model.h"
+
+static void lint_enclaves(struct model *m)
+{
+	for (const struct model_enclave *e = m->enclaves; e; e = e->next) {
+		if (e->out.cid <= 2 || e->out.cid == ADDRESS_CID_ANY)
+			diag_warning(m->diags, "impossible-cid", e->section.span,
+				     "enclave \"%s\" has CID %u, which no guest can have", e->section.name,
+				     e->out.cid);
+		if (!e->used)
+			diag_warning(m->diags, "unused-enclave", e->section.span,
+				     "enclave \"%s\" is used nowhere", e->section.name);
+	}
+}
+
+/* Alone in its rule, a pattern takes all that it matches: later rules for it are dead. */
+static bool only_names(const struct route_rule *r)
+{
+	return r->n_alpns == 0 && r->n_paths == 0 && r->n_from == 0 && r->n_who == 0 && r->n_to == 0;
+}
+
+static void lint_dead(struct model *m, const struct model_rule *rule, const struct model_rule *by)
+{
+	struct diagnostic *d = diag_warning(m->diags, "unreachable-rule", rule->span,
+					    "this rule never matches: an earlier one takes all it would");
+
+	diagnostics_note(m->diags, d, by->span, "this one");
+}
+
+/* The name patterns that an earlier rule without further matchers has taken, by kind and text. */
+static void lint_unreachable(struct model *m, const struct model_frontend *f)
+{
+	struct map taken = { 0 };
+	const struct model_rule *all = NULL;
+
+	for (struct model_rule *r = f->rules; r; r = r->next) {
+		const struct model_rule *by = NULL;
+		size_t dead = 0;
+
+		if (f->out.mode == MODE_EGRESS)
+			continue;
+		if (all) {
+			lint_dead(m, r, all);
+			continue;
+		}
+		for (size_t i = 0; i < r->match.n_names; i++) {
+			const struct route_pattern *p = &r->match.names[i];
+			char *key = arena_printf(m->arena, "%d %.*s", p->kind, (int)p->text.len, p->text.ptr);
+			struct slice s = slice_of_string(key);
+			const struct model_rule *before =
+				only_names(&r->match) ? map_put(&taken, s, r) : map_get(&taken, s);
+
+			if (before == r && r->match.n_names > 1)
+				diag_warning(m->diags, "duplicate-name", r->span,
+					     "\"%.*s\" stands twice in this list", (int)p->text.len, p->text.ptr);
+			else if (before) {
+				by = before;
+				dead++;
+			}
+		}
+		if (by && dead == r->match.n_names)
+			lint_dead(m, r, by);
+		if (r->match.n_names == 0 && only_names(&r->match))
+			all = r;
+	}
+	map_fini(&taken);
+}
+
+static void lint_regexes(struct model *m, const struct model_frontend *f)
+{
+	size_t scans = 0;
+
+	for (const struct model_rule *r = f->rules; r; r = r->next) {
+		for (size_t i = 0; i < r->match.n_names; i++) {
+			const struct route_pattern *p = &r->match.names[i];
+
+			if (p->kind != ROUTE_PATTERN_REGEX)
+				continue;
+			scans++;
+			if (p->text.len < 2 || p->text.ptr[0] != '^' || p->text.ptr[p->text.len - 1] != '$')
+				diag_warning(m->diags, "unanchored-regex", r->span,
+					     "the regex '%.*s' is not anchored and matches inside longer names; expected ^...$",
+					     (int)p->text.len, p->text.ptr);
+		}
+	}
+	if (scans > 100)
+		diag_warning(m->diags, "many-regexes", f->section.span,
+			     "%zu rules of frontend \"%s\" need a scan: each regex is tried in turn", scans,
+			     f->section.name);
+}
+
+static void lint_frontend(struct model *m, const struct model_frontend *f)
+{
+	if (f->n_rules == 0 && !f->default_rule)
+		diag_warning(m->diags, "no-rule", f->section.span, "frontend \"%s\" has no rule: it refuses everything",
+			     f->section.name);
+	if (!f->out.address_policy)
+		diag_warning(m->diags, "address-policy-off", f->section.span,
+			     "frontend \"%s\" lets enclaves reach private and metadata addresses", f->section.name);
+	for (const struct model_rule *r = f->rules; r; r = r->next) {
+		if (r->target.any_key)
+			diag_warning(m->diags, "key-any", r->target_span,
+				     "\"key any\" lets this enclave use every key the machine may use");
+		if (r->target.any_service)
+			diag_warning(m->diags, "service-any", r->target_span,
+				     "\"service any\" lets this enclave read and write the items of others");
+	}
+	lint_unreachable(m, f);
+	lint_regexes(m, f);
+}
+
+static bool has_own(const struct model_frontend *f, const struct model *m, const char *name)
+{
+	return model_find_setting(&f->section, name) || model_find_setting(&m->defaults[f->out.mode].section, name);
+}
+
+static void lint_idle(struct model *m)
+{
+	const struct model_setting *idle = model_find_setting(&m->defaults_all.section, "timeout idle");
+
+	for (const struct model_frontend *f = m->frontends; idle && f; f = f->next) {
+		uint32_t preset = f->out.mode == MODE_HTTPS ? 3600000 : 0, now = m->defaults_all.timeouts.idle_ms;
+
+		if ((f->out.mode != MODE_HTTPS && f->out.mode != MODE_EGRESS) || has_own(f, m, "timeout idle"))
+			continue;
+		if (now != 0 && (preset == 0 || now < preset))
+			diag_warning(m->diags, "short-idle", idle->span,
+				     "this shortens the idle timeout of frontend \"%s\"; WebSockets without pings live there",
+				     f->section.name);
+	}
+}
+
+/* A name that https routes and no http frontend does cannot renew by http-01. */
+static void lint_http_names(struct model *m)
+{
+	struct map names = { 0 };
+	bool have_http = false, any = false;
+
+	for (const struct model_frontend *f = m->frontends; f; f = f->next) {
+		have_http |= f->out.mode == MODE_HTTP;
+		for (struct model_rule *r = f->rules; f->out.mode == MODE_HTTP && r; r = r->next) {
+			any |= r->match.n_names == 0;
+			for (size_t i = 0; i < r->match.n_names; i++) {
+				any |= r->match.names[i].kind != ROUTE_PATTERN_EXACT;
+				map_put(&names, r->match.names[i].text, r);
+			}
+		}
+	}
+	for (const struct model_frontend *f = m->frontends; have_http && !any && f; f = f->next) {
+		for (const struct model_rule *r = f->rules; f->out.mode == MODE_HTTPS && r; r = r->next) {
+			for (size_t i = 0; i < r->match.n_names; i++) {
+				const struct route_pattern *p = &r->match.names[i];
+
+				if (p->kind == ROUTE_PATTERN_EXACT && !map_get(&names, p->text))
+					diag_warning(m->diags, "no-http-rule", r->span,
+						     "\"%.*s\" is routed here and by no http frontend: ACME http-01 will not reach it",
+						     (int)p->text.len, p->text.ptr);
+			}
+		}
+	}
+	map_fini(&names);
+}
+
+/* *:443 and 127.0.0.1:443 meet on one port. */
+static void lint_ports(struct model *m)
+{
+	for (const struct model_frontend *f = m->frontends; f; f = f->next) {
+		for (const struct model_listen *l = f->listens; l; l = l->next) {
+			for (const struct model_frontend *g = m->frontends; g; g = g->next) {
+				for (const struct model_listen *o = g->listens; o; o = o->next) {
+					struct diagnostic *d;
+
+					if (l->out.address.kind != ADDRESS_TCP_ANY || o->out.address.kind != ADDRESS_TCP_IP ||
+					    l->out.address.port != o->out.address.port)
+						continue;
+					d = diag_warning(m->diags, "shared-port", o->span,
+							 "port %u is listened on twice: the narrower address takes its share",
+							 o->out.address.port);
+					diagnostics_note(m->diags, d, l->span, "and here");
+				}
+			}
+		}
+	}
+}
+
+void config_lint(struct model *m)
+{
+	lint_enclaves(m);
+	for (const struct model_frontend *f = m->frontends; f; f = f->next)
+		lint_frontend(m, f);
+	lint_idle(m);
+	lint_http_names(m);
+	lint_ports(m);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The checked model becomes the configuration that the engine runs: defaults
+ * resolved, lists as arrays, rules as tables.  It can no longer be wrong.
+ */
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "config/load.h"
+#include "config/model.h"
+
+#define S(n) ((n)*1000u)
+#define M(n) S((n)*60u)
+#define H(n) M((n)*60u)
+
+/* hello, connect, idle, stalled, half-closed, lifetime, request; 0 is off.  teeproxy.conf(5) has this table. */
+static const struct config_timeouts timeouts_by_mode[MODE_COUNT] = {
+	[MODE_HTTP] = { S(10), S(5), S(30), S(30), S(30), 0, 0 },
+	[MODE_HTTPS] = { S(10), S(5), H(1), M(5), S(30), 0, 0 },
+	[MODE_TCP] = { 0, S(5), H(1), M(5), S(30), 0, 0 },
+	[MODE_KMS] = { S(30), 0, S(30), S(10), S(30), 0, S(25) },
+	[MODE_EGRESS] = { S(30), S(30), 0, M(5), S(60), H(24), 0 },
+	[MODE_CONFIG] = { S(10), 0, S(30), S(10), 0, 0, 0 },
+	[MODE_LOGS] = { 0, 0, 0, S(10), 0, 0, 0 },
+	[MODE_STATUS] = { S(10), 0, S(30), S(10), 0, 0, 0 },
+};
+
+enum { BUFFER_DEFAULT = 16384 };
+
+/* A frontend's own word, then its mode's defaults, then all's, then the table. */
+static void lower_timeout(const struct model *m, struct model_frontend *f, const char *name,
+			  uint32_t *out, size_t offset)
+{
+	const struct model_defaults *mode = &m->defaults[f->out.mode], *all = &m->defaults_all;
+
+	if (model_find_setting(&f->section, name))
+		return;
+	if (model_find_setting(&mode->section, name))
+		*out = *(const uint32_t *)(const void *)((const char *)&mode->timeouts + offset);
+	else if (model_find_setting(&all->section, name))
+		*out = *(const uint32_t *)(const void *)((const char *)&all->timeouts + offset);
+	else
+		*out = *(const uint32_t *)(const void *)((const char *)&timeouts_by_mode[f->out.mode] + offset);
+}
+
+static void lower_settings(const struct model *m, struct model_frontend *f)
+{
+	struct config_timeouts *t = &f->out.timeouts;
+
+#define TIMEOUT(name, field)                                                                       \
+	lower_timeout(m, f, "timeout " name, &t->field, offsetof(struct config_timeouts, field))
+	TIMEOUT("hello", hello_ms);
+	TIMEOUT("connect", connect_ms);
+	TIMEOUT("idle", idle_ms);
+	TIMEOUT("stalled", stalled_ms);
+	TIMEOUT("half-closed", half_closed_ms);
+	TIMEOUT("lifetime", lifetime_ms);
+	TIMEOUT("request", request_ms);
+#undef TIMEOUT
+	if (model_find_setting(&f->section, "buffer"))
+		return;
+	f->out.buffer_size = m->defaults[f->out.mode].buffer_size ? m->defaults[f->out.mode].buffer_size :
+			     m->defaults_all.buffer_size	  ? m->defaults_all.buffer_size :
+								    BUFFER_DEFAULT;
+}
+
+static struct config_place place_of(struct model *m, struct span span)
+{
+	struct config_place p = { NULL, span.line, span.column };
+
+	p.file = span.source ? arena_strdup(m->out, span.source->name) : "";
+	return p;
+}
+
+/* Where the seed system listens; only for a frontend named after its mode. */
+static void lower_listens(struct model *m, struct model_frontend *f)
+{
+	static const struct {
+		enum config_mode mode;
+		struct address address;
+	} presets[] = {
+		{ MODE_HTTP, { .kind = ADDRESS_TCP_ANY, .port = 80, .text = "*:80" } },
+		{ MODE_HTTPS, { .kind = ADDRESS_TCP_ANY, .port = 443, .text = "*:443" } },
+		{ MODE_KMS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5000, .text = "vsock:*:5000" } },
+		{ MODE_EGRESS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 8444, .text = "vsock:*:8444" } },
+		{ MODE_CONFIG, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5555, .text = "vsock:*:5555" } },
+		{ MODE_LOGS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5001, .text = "vsock:*:5001" } },
+	};
+	struct config_listen *l = arena_calloc(m->out, f->n_listens + 1, sizeof(*l));
+	size_t n = 0;
+
+	for (struct model_listen *p = f->listens; p; p = p->next) {
+		l[n] = p->out;
+		l[n].place = place_of(m, p->span);
+		n++;
+	}
+	for (size_t i = 0; n == 0 && i < sizeof(presets) / sizeof(presets[0]); i++) {
+		if (presets[i].mode != f->out.mode)
+			continue;
+		l[0] = (struct config_listen){ .address = presets[i].address, .socket_mode = 0660 };
+		l[0].place = place_of(m, f->section.span);
+		n = 1;
+		break;
+	}
+	f->out.listens = l;
+	f->out.n_listens = n;
+}
+
+/* The rule as written, blanks and comments folded. */
+static const char *rule_text(struct model *m, const struct ast_statement *st)
+{
+	struct buffer b = BUFFER_INIT;
+	const char *text;
+
+	for (const struct ast_item *i = st->first; i; i = i->next) {
+		const struct span *s = &i->word.span;
+		bool regex = i->kind == ITEM_WORD && i->word.quote == QUOTE_REGEX;
+
+		if (b.len)
+			buffer_add_char(&b, ' ');
+		buffer_add_string(&b, regex ? "~'" : "");
+		buffer_add(&b, s->source->text + s->first, s->end - s->first);
+		buffer_add_string(&b, regex ? "'" : "");
+	}
+	text = arena_strdup(m->out, b.ptr);
+	buffer_fini(&b);
+	return text;
+}
+
+static void lower_rule(struct model *m, struct model_rule *r, const struct config *c,
+		       struct config_rule *out, struct route_rule *match)
+{
+	*match = r->match;
+	out->target = r->target;
+	out->place = place_of(m, r->span);
+	out->place_text = arena_printf(m->out, "%s:%u", out->place.file, out->place.line);
+	out->text = rule_text(m, r->statement);
+	if (r->target.backend)
+		out->target.backend = &c->backends[r->target.backend->number];
+}
+
+static void lower_rules(struct model *m, struct model_frontend *f, const struct config *c,
+			const struct hash_key *key)
+{
+	size_t n = f->n_rules + 1, i = 0;
+	struct config_rule *rules = arena_calloc(m->out, n, sizeof(*rules));
+	struct route_rule *matches = arena_calloc(m->out, n, sizeof(*matches));
+
+	for (struct model_rule *r = f->rules; r; r = r->next, i++)
+		lower_rule(m, r, c, &rules[i], &matches[i]);
+	if (f->default_rule) {
+		lower_rule(m, f->default_rule, c, &rules[i], &matches[i]);
+	} else {
+		rules[i].target.kind = TARGET_REJECT;
+		rules[i].place = place_of(m, f->section.span);
+		rules[i].place_text = "default";
+		rules[i].text = "default -> reject";
+	}
+	f->out.rules = rules;
+	f->out.route_rules = matches;
+	f->out.n_rules = n;
+	f->out.table = route_table_new(matches, n, key);
+}
+
+static void lower_backends(struct model *m, struct config *c)
+{
+	struct config_backend *out = arena_calloc(m->out, m->n_backends + 1, sizeof(*out));
+	size_t i = 0;
+
+	for (struct model_backend *b = m->backends; b; b = b->next, i++) {
+		struct config_server *servers = arena_calloc(m->out, b->n_servers + 1, sizeof(*servers));
+		size_t n = 0;
+
+		out[i] = b->out;
+		out[i].name = arena_strdup(m->out, b->section.name);
+		out[i].place = place_of(m, b->section.span);
+		for (struct model_server *s = b->servers; s; s = s->next, n++) {
+			servers[n] = s->out;
+			servers[n].place = place_of(m, s->span);
+			servers[n].number = c->n_servers++;
+		}
+		out[i].servers = servers;
+		out[i].n_servers = n;
+	}
+	c->backends = out;
+	c->n_backends = i;
+}
+
+static void lower_enclaves(struct model *m, struct config *c)
+{
+	struct config_enclave *out = arena_calloc(m->out, m->n_enclaves + 1, sizeof(*out));
+	size_t i = 0;
+
+	for (struct model_enclave *e = m->enclaves; e; e = e->next, i++) {
+		out[i] = e->out;
+		out[i].name = arena_strdup(m->out, e->section.name);
+		out[i].place = place_of(m, e->section.span);
+	}
+	c->enclaves = out;
+	c->n_enclaves = i;
+}
+
+struct config *config_lower(struct model *m)
+{
+	struct config *c = arena_alloc(m->out, sizeof(*c));
+	struct config_frontend *out = arena_calloc(m->out, m->n_frontends + 1, sizeof(*out));
+	struct hash_key key;
+	size_t i = 0;
+
+	if (getrandom(&key, sizeof(key), 0) != (ssize_t)sizeof(key))
+		abort(); /* never for so few bytes: getrandom(2) */
+	c->arena = m->out;
+	c->global = m->global;
+	c->aws = m->aws;
+	c->resolver = m->resolver;
+	c->resolver.servers = m->resolver_servers;
+	c->resolver.n_servers = m->n_resolver_servers;
+	lower_enclaves(m, c);
+	lower_backends(m, c);
+	for (struct model_frontend *f = m->frontends; f; f = f->next, i++) {
+		struct config_listen *l;
+
+		lower_settings(m, f);
+		lower_listens(m, f);
+		lower_rules(m, f, c, &key);
+		out[i] = f->out;
+		out[i].name = arena_strdup(m->out, f->section.name);
+		out[i].place = place_of(m, f->section.span);
+		l = (struct config_listen *)out[i].listens;
+		for (size_t k = 0; k < out[i].n_listens; k++) {
+			if (l[k].as)
+				l[k].as = &c->enclaves[l[k].as->number];
+		}
+	}
+	c->frontends = out;
+	c->n_frontends = i;
+	return c;
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_frontends; i++)
+		route_table_free((struct route_table *)c->frontends[i].table);
+	arena_free(c->arena);
+}
+
+const struct config_enclave *config_find_enclave(const struct config *c, uint32_t cid)
+{
+	for (size_t i = 0; i < c->n_enclaves; i++) {
+		if (c->enclaves[i].cid == cid)
+			return &c->enclaves[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Patterns as PCRE2 matches them: caseless, over bytes, not anchored, with limits.
+ *
+ * Compiled with JIT where the kernel allows it.  A pattern is const and shared by
+ * threads; each thread matches with its own scratch.
+ */
+#ifndef ROUTE_REGEX_H
+#define ROUTE_REGEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/slice.h"
+#include "route/rules.h"
+
+struct route_regex;
+
+enum { ROUTE_REGEX_MATCH_LIMIT = 20000, ROUTE_REGEX_DEPTH_LIMIT = 1000 };
+
+enum route_regex_result { ROUTE_REGEX_YES, ROUTE_REGEX_NO, ROUTE_REGEX_LIMIT };
+
+/* NULL where the pattern is faulty or there is no memory. */
+struct route_regex *route_regex_new(struct slice pattern);
+void route_regex_free(struct route_regex *r);	/* takes NULL */
+enum route_regex_result route_regex_match(const struct route_regex *r, struct route_scratch *s,
+					  struct slice subject);
+
+#endif
