@@ -10,8 +10,8 @@ PY_LOG_COMPILER = /usr/bin/python3
 AM_TESTS_ENVIRONMENT = \
 	TEEPROXY='$(abs_top_builddir)/teeproxy' \
 	top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
-	CMOCKA_MESSAGE_OUTPUT=TAP; \
-	export TEEPROXY top_srcdir top_builddir CMOCKA_MESSAGE_OUTPUT;
+	CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1; \
+	export TEEPROXY top_srcdir top_builddir CMOCKA_MESSAGE_OUTPUT PYTHONDONTWRITEBYTECODE;
 
 unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
 
@@ -32,3 +32,9 @@ endif
 dist_check_SCRIPTS += tests/conf/run.py
 TESTS += tests/conf/run.py
 EXTRA_DIST += tests/conf/accept tests/conf/reject
+
+# End to end: what the scripts share is in e2e/lib, described at its top.
+EXTRA_DIST += tests/e2e/lib/teeproxy_test.py
+
+dist_check_SCRIPTS += tests/e2e/lib-selftest.py
+TESTS += tests/e2e/lib-selftest.py
