@@ -38,3 +38,6 @@ EXTRA_DIST += tests/e2e/lib/teeproxy_test.py
 
 dist_check_SCRIPTS += tests/e2e/lib-selftest.py
 TESTS += tests/e2e/lib-selftest.py
+
+dist_check_SCRIPTS += tests/conf/examples.sh
+TESTS += tests/conf/examples.sh
