@@ -46,6 +46,12 @@ libteeproxy_a_SOURCES = \
 	src/config/values.h \
 	src/config/values_address.c \
 	src/engine/engine.h \
+	src/route/cidr_set.c \
+	src/route/cidr_set.h \
+	src/route/matchers.c \
+	src/route/matchers.h \
+	src/route/names.c \
+	src/route/names.h \
 	src/route/regex.c \
 	src/route/regex.h \
 	src/route/rules.c \

@@ -16,6 +16,10 @@
 
 struct route_regex;
 
+/*
+ * A name has at most 255 bytes and a sane pattern takes a few steps for each;
+ * these stop one that backtracks without end within about a millisecond.
+ */
 enum { ROUTE_REGEX_MATCH_LIMIT = 20000, ROUTE_REGEX_DEPTH_LIMIT = 1000 };
 
 enum route_regex_result { ROUTE_REGEX_YES, ROUTE_REGEX_NO, ROUTE_REGEX_LIMIT };

@@ -66,7 +66,7 @@ struct route_rule {
 	size_t n_alpns;
 	const struct slice *paths;		/* prefixes by whole segments: /a takes /a and /a/b, not /ab */
 	size_t n_paths;
-	const struct ip_cidr *from;
+	const struct ip_cidr *from;		/* one matcher with who: or-ed */
 	size_t n_from;
 	const struct route_who *who;
 	size_t n_who;
