@@ -19,6 +19,7 @@ if HAVE_CMOCKA
 unit_tests = \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
+	tests/unit/test_route_property \
 	tests/unit/test_route_rules
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
@@ -28,6 +29,9 @@ tests_unit_test_base_ip_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
 tests_unit_test_base_slice_LDADD = $(unit_ldadd)
+
+tests_unit_test_route_property_SOURCES = tests/unit/test_route_property.c
+tests_unit_test_route_property_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_rules_SOURCES = tests/unit/test_route_rules.c
 tests_unit_test_route_rules_LDADD = $(unit_ldadd)
