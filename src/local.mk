@@ -52,6 +52,8 @@ libteeproxy_a_SOURCES = \
 	src/route/matchers.h \
 	src/route/names.c \
 	src/route/names.h \
+	src/route/path.c \
+	src/route/path.h \
 	src/route/regex.c \
 	src/route/regex.h \
 	src/route/rules.c \
