@@ -30,6 +30,7 @@ libteeproxy_a_SOURCES = \
 	src/config/config.h \
 	src/config/diagnostics.c \
 	src/config/diagnostics.h \
+	src/config/dump.c \
 	src/config/expand.c \
 	src/config/keywords.c \
 	src/config/keywords.h \
@@ -40,6 +41,8 @@ libteeproxy_a_SOURCES = \
 	src/config/model.h \
 	src/config/parse.c \
 	src/config/parse.h \
+	src/config/quote.c \
+	src/config/quote.h \
 	src/config/reader.c \
 	src/config/span.h \
 	src/config/values.c \

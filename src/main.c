@@ -17,7 +17,7 @@
 #include "config/keywords.h"
 #include "config/load.h"
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_KEYWORDS };
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_KEYWORDS };
 
 static struct {
 	enum action action;
@@ -30,6 +30,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: teeproxy [-f FILE]                     run in the foreground\n"
 	      "       teeproxy --check[=strict,json] [-f FILE] [--env-file FILE]\n"
+	      "       teeproxy --dump [-f FILE]              the configuration as understood\n"
 	      "       teeproxy --keywords | --version | --help\n"
 	      "FILE is $PROXY_CONFIG, else " SYSCONFDIR "/teeproxy/teeproxy.conf; see teeproxy(8)\n",
 	      out);
@@ -97,7 +98,8 @@ static void parse_check(const char *modes)
 static void parse_options(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "check", optional_argument, NULL, 'c' }, { "file", required_argument, NULL, 'f' },
+		{ "check", optional_argument, NULL, 'c' }, { "dump", no_argument, NULL, 'D' },
+		 { "file", required_argument, NULL, 'f' },
 		{ "env-file", required_argument, NULL, 'e' }, { "keywords", no_argument, NULL, 'k' },
 		{ "log-level", required_argument, NULL, 'l' }, { "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
@@ -112,6 +114,9 @@ static void parse_options(int argc, char **argv)
 		case 'c':
 		case 't':
 			parse_check(optarg);
+			break;
+		case 'D':
+			options.action = ACTION_DUMP;
 			break;
 		case 'e':
 			read_env_file(optarg);
@@ -163,6 +168,28 @@ static int check(void)
 	return status;
 }
 
+static int dump(void)
+{
+	struct arena *tree = arena_new();
+	struct buffer out = BUFFER_INIT, told = BUFFER_INIT;
+	struct diagnostics diags;
+	struct config *config;
+
+	diagnostics_init(&diags, tree);
+	config = config_load(&config_reader_system, options.file, tree, &diags);
+	diagnostics_print(&diags, &told);
+	fwrite(told.ptr ? told.ptr : "", 1, told.len, stderr);
+	if (config) {
+		config_dump(config, &out);
+		fwrite(out.ptr, 1, out.len, stdout);
+	}
+	buffer_fini(&told);
+	buffer_fini(&out);
+	config_free(config);
+	arena_free(tree);
+	return config ? 0 : 1;
+}
+
 /* section, name and default of every row: what the tests compare the manual with. */
 static int print_keywords(void)
 {
@@ -181,6 +208,8 @@ int main(int argc, char **argv)
 	switch (options.action) {
 	case ACTION_CHECK:
 		return check();
+	case ACTION_DUMP:
+		return dump();
 	case ACTION_KEYWORDS:
 		return print_keywords();
 	case ACTION_RUN:

@@ -15,6 +15,7 @@
 #include "config/keywords.h"
 #include "config/load.h"
 #include "config/model.h"
+#include "config/quote.h"
 #include "config/values.h"
 
 static const char *const mode_names[MODE_COUNT] = {
@@ -34,19 +35,6 @@ static bool find_mode(const char *name, enum config_mode *ret)
 			*ret = i;
 			return true;
 		}
-	}
-	return false;
-}
-
-static bool is_reserved(const char *name)
-{
-	static const char *const words[] = { "any",	"cid",	  "none",   "default", "backend", "direct",
-					     "via",	"key",	  "reject", "drop",    "redirect", "text",
-					     "file",	"cloudwatch", "pages" };
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (strcmp(words[i], name) == 0)
-			return true;
 	}
 	return false;
 }
@@ -71,7 +59,7 @@ static bool check_name(struct model *m, const struct ast_word *w)
 			   w->value);
 		return false;
 	}
-	if (w->quote == QUOTE_NONE && is_reserved(w->value)) {
+	if (w->quote == QUOTE_NONE && quote_is_reserved(w->value)) {
 		diag_error(m->diags, "reserved-name", w->span,
 			   "\"%s\" is a word of the language; quote it, or choose another name", w->value);
 		return false;

@@ -13,6 +13,7 @@
 #include "base/buffer.h"
 #include "config/load.h"
 #include "config/model.h"
+#include "config/quote.h"
 
 #define S(n) ((n)*1000u)
 #define M(n) S((n)*60u)
@@ -111,21 +112,24 @@ static void lower_listens(struct model *m, struct model_frontend *f)
 	f->out.n_listens = n;
 }
 
-/* The rule as written, blanks and comments folded. */
+/* The rule on one line, variables expanded: what --dump writes loads again to this rule. */
 static const char *rule_text(struct model *m, const struct ast_statement *st)
 {
+	static const char *const signs[] = { [ITEM_ARROW] = "->", [ITEM_LIST_OPEN] = "{", [ITEM_LIST_CLOSE] = "}" };
 	struct buffer b = BUFFER_INIT;
 	const char *text;
 
 	for (const struct ast_item *i = st->first; i; i = i->next) {
-		const struct span *s = &i->word.span;
-		bool regex = i->kind == ITEM_WORD && i->word.quote == QUOTE_REGEX;
+		const struct ast_word *w = &i->word;
 
 		if (b.len)
 			buffer_add_char(&b, ' ');
-		buffer_add_string(&b, regex ? "~'" : "");
-		buffer_add(&b, s->source->text + s->first, s->end - s->first);
-		buffer_add_string(&b, regex ? "'" : "");
+		if (i->kind != ITEM_WORD)
+			buffer_add_string(&b, signs[i->kind]);
+		else if (w->quote == QUOTE_REGEX)
+			buffer_printf(&b, "~'%s'", w->value);
+		else
+			quote_word(&b, w->value, w->quote != QUOTE_NONE);
 	}
 	text = arena_strdup(m->out, b.ptr);
 	buffer_fini(&b);

@@ -3,14 +3,17 @@
 """Runs teeproxy --check over tests/conf and compares what it says to the letter.
 
 accept/NAME.conf must load; what it warns of is in NAME.err, which may be absent
-where it says nothing.  reject/NAME.conf must fail with exactly NAME.err.
-UPDATE=1 writes the .err files anew: read the difference before you commit it.
+where it says nothing.  What --dump makes of it is NAME.dump and loads again to
+the same.  reject/NAME.conf must fail with exactly NAME.err.
+UPDATE=1 writes the .err and .dump files anew: read the difference before you commit it.
 """
 
 import glob
+import itertools
 import os
 import subprocess
 import sys
+import tempfile
 
 teeproxy = os.environ["TEEPROXY"]
 here = os.path.join(os.environ["top_srcdir"], "tests", "conf")
@@ -42,8 +45,43 @@ def case(kind, path):
             print("#   " + line)
 
 
+def run_dump(path):
+    return subprocess.run([teeproxy, "--dump", "-f", os.path.basename(path)], cwd=os.path.dirname(path), env=env,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def dump_case(path):
+    """The dump is NAME.dump, and loads again to the same."""
+    global number
+    number += 1
+    expected = path[:-5] + ".dump"
+    first = run_dump(path)
+    if os.environ.get("UPDATE") == "1":
+        with open(expected, "wb") as out:
+            out.write(first.stdout)
+    want = open(expected, "rb").read() if os.path.exists(expected) else None
+    with tempfile.TemporaryDirectory() as directory:
+        again = os.path.join(directory, "again.conf")
+        with open(again, "wb") as out:
+            out.write(first.stdout)
+        second = run_dump(again)
+    ok = first.returncode == 0 and first.stdout == want and second.stdout == first.stdout
+    print("%sok %d - dump %s" % ("" if ok else "not ", number, os.path.basename(path)[:-5]))
+    if not ok:
+        if first.stdout != want:
+            print("# the dump is not that of " + expected)
+        for a, b in itertools.zip_longest(first.stdout.splitlines(), second.stdout.splitlines()):
+            if a != b:
+                print("#  first %r\n#  again %r" % (a, b))
+        for line in second.stderr.decode(errors="replace").splitlines():
+            print("#   " + line)
+
+
 cases = [(k, p) for k in ("accept", "reject") for p in sorted(glob.glob(os.path.join(here, k, "*.conf")))]
-print("1..%d" % len(cases))
+dumps = [p for k, p in cases if k == "accept"]
+print("1..%d" % (len(cases) + len(dumps)))
 for kind, path in cases:
     case(kind, path)
+for path in dumps:
+    dump_case(path)
 sys.exit(0)
