@@ -51,6 +51,8 @@ libteeproxy_a_SOURCES = \
 	src/engine/engine.h \
 	src/route/cidr_set.c \
 	src/route/cidr_set.h \
+	src/route/explain.c \
+	src/route/explain.h \
 	src/route/matchers.c \
 	src/route/matchers.h \
 	src/route/names.c \

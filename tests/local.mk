@@ -19,6 +19,7 @@ if HAVE_CMOCKA
 unit_tests = \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
+	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
 	tests/unit/test_route_rules
@@ -30,6 +31,9 @@ tests_unit_test_base_ip_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
 tests_unit_test_base_slice_LDADD = $(unit_ldadd)
+
+tests_unit_test_route_explain_SOURCES = tests/unit/test_route_explain.c
+tests_unit_test_route_explain_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_path_SOURCES = tests/unit/test_route_path.c
 tests_unit_test_route_path_LDADD = $(unit_ldadd)
