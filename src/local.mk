@@ -49,6 +49,7 @@ libteeproxy_a_SOURCES = \
 	src/config/values.h \
 	src/config/values_address.c \
 	src/engine/engine.h \
+	src/master/master.h \
 	src/route/cidr_set.c \
 	src/route/cidr_set.h \
 	src/route/explain.c \
