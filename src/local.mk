@@ -64,12 +64,19 @@ libteeproxy_a_SOURCES = \
 	src/route/regex.h \
 	src/route/rules.c \
 	src/route/rules.h \
+	src/wire/egress_request.c \
 	src/wire/egress_request.h \
+	src/wire/host_name.c \
 	src/wire/host_name.h \
+	src/wire/http_body.c \
 	src/wire/http_body.h \
+	src/wire/http_head.c \
 	src/wire/http_head.h \
+	src/wire/json_stream.c \
 	src/wire/json_stream.h \
+	src/wire/proxy_header.c \
 	src/wire/proxy_header.h \
+	src/wire/tls_hello.c \
 	src/wire/tls_hello.h
 
 # The order of the archives matters to the linker: who uses comes first, and
