@@ -57,3 +57,19 @@ TESTS += tests/e2e/lib-selftest.py
 
 dist_check_SCRIPTS += tests/conf/examples.sh
 TESTS += tests/conf/examples.sh
+
+# The demo, guests with a real AF_VSOCK, and what is too long for every push.
+EXTRA_DIST += tests/check-all.sh tests/demo/demo.py tests/fresh/check-fresh.sh \
+	tests/vm/FACTS.md tests/vm/README.md tests/vm/check-vsock.sh tests/vm/lib.sh tests/vm/run.sh \
+	tests/vm/guest/enclavectl tests/vm/guest/init tests/vm/nitro-enclave.py \
+	tests/vm/nitro-in-parent.py tests/vm/src/enclave.c tests/vm/src/vsk.c \
+	tests/vm/src/vsock-switch.c tests/vm/vsock-in-guest.py
+.PHONY: check-all check-fresh check-nitro check-vsock
+check-vsock: teeproxy
+	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/vm/check-vsock.sh vsock
+check-nitro: teeproxy
+	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/vm/check-vsock.sh nitro
+check-fresh:
+	$(top_srcdir)/tests/fresh/check-fresh.sh
+check-all: all
+	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/check-all.sh

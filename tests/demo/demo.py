@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Shows teeproxy at work: two simulated enclaves, and a request through each frontend.
+
+./bootstrap demo runs this.  The enclaves are TLS and HTTP servers on Unix sockets, each with a
+certificate of its own; the proxy runs on conf/demo.conf.  Exits non-zero where an answer is not
+what it has to be.  With --keep all stays up, and what to try is printed.
+DEMO_HTTPS_PORT, DEMO_HTTP_PORT and DEMO_TCP_PORT say which ports; busy ones are passed over.
+"""
+import os
+import shlex
+import sys
+
+top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(top, "tests/e2e/lib"))
+import teeproxy_test as lib
+from teeproxy_test import DIR, Enclave, Teeproxy, curl
+
+keep = sys.argv[1:] == ["--keep"]
+if sys.argv[1:] not in ([], ["--keep"]):
+	sys.exit("usage: demo.py [--keep]")
+
+wrong = []
+ports = {}
+
+
+def port(name, usual):
+	"""The port asked for, else the usual one, else the next free one."""
+	number = int(os.environ.get(name, usual))
+	while lib.listening(number) or number in ports.values():
+		number += 1
+	ports[name] = number
+	return number
+
+
+def show(what, command, expected):
+	"""Runs curl, shows command and answer; expected must be in the answer."""
+	print("\n== " + what)
+	print("   $ curl " + " ".join(shlex.quote(w) for w in command))
+	done = curl(*command)
+	said = (done.stdout + done.stderr).strip()
+	for line in said.splitlines() or ["(nothing)"]:
+		print("   " + line)
+	if expected in said:
+		print("   -- as it must be")
+	else:
+		wrong.append(what)
+		print("   -- WRONG: expected %r" % expected)
+
+
+def answer(name):
+	def give(start, headers, body):
+		text = ("this is %s, you asked for %s%s\n" % (name, headers.get("host"), start.split()[1])).encode()
+		return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(text) + text
+	return lib.http_handler(name, give)
+
+
+https, http, tcp = port("DEMO_HTTPS_PORT", 8443), port("DEMO_HTTP_PORT", 8080), port("DEMO_TCP_PORT", 8444)
+enclaves = {}
+for name in ("tee-k", "tee-t"):
+	enclaves[name] = Enclave(name, [name + ".demo.test"], "unix:%s/%s-https.sock" % (DIR, name), handler=answer(name))
+	lib.Server(answer(name), "unix:%s/%s-http.sock" % (DIR, name))
+	print("enclave %s: https and http on %s/%s-*.sock, its certificate in %s" % (name, DIR, name, enclaves[name].crt))
+
+proxy = Teeproxy(None, env=dict({k: str(v) for k, v in ports.items()}, DEMO_DIR=DIR),
+		 args=["-f", os.path.join(top, "conf/demo.conf")])
+print("teeproxy runs on conf/demo.conf: https on %d, http on %d, tcp on %d" % (https, http, tcp))
+
+
+def https_url(name, where=https):
+	return ["--cacert", enclaves[name].crt, "--resolve", "%s.demo.test:%d:127.0.0.1" % (name, where),
+		"https://%s.demo.test:%d/" % (name, where)]
+
+
+def http_url(name, path):
+	return ["--resolve", "%s:%d:127.0.0.1" % (name, http), "http://%s:%d%s" % (name, http, path)]
+
+
+challenge = "/.well-known/acme-challenge/a-token"
+for name in enclaves:
+	show("https: the name in the ClientHello leads to %s, whose own certificate curl checks" % name,
+	     https_url(name), "this is %s," % name)
+show("https: a name no rule knows gets a TLS alert",
+     ["-k", "--resolve", "other.test:%d:127.0.0.1" % https, "https://other.test:%d/" % https], "nrecognized name")
+for name in enclaves:
+	show("http: an ACME challenge for %s" % name, http_url(name + ".demo.test", challenge), "this is %s," % name)
+show("http: anything else is sent to https", ["-i"] + http_url("tee-k.demo.test", "/"), "308 ")
+show("http: a host no rule knows", ["-i"] + http_url("other.test", "/"), "421 ")
+show("tcp: a port of its own, whatever the name", https_url("tee-k", tcp), "this is tee-k,")
+
+if wrong:
+	print("\nThe proxy's log:\n" + proxy.log())
+if keep and not wrong:
+	print("\nteeproxy (pid %d) stays up until Ctrl-C.  Its log: %s\nTry:" % (proxy.pid, proxy.log_path))
+	for command in (https_url("tee-k"), https_url("tee-t"), http_url("tee-t.demo.test", challenge)):
+		print("   curl " + " ".join(shlex.quote(w) for w in command))
+	sys.stdout.flush()
+	try:
+		proxy.process.wait()
+	except KeyboardInterrupt:
+		print()
+try:
+	proxy.stop()
+except AssertionError as why:
+	wrong.append(str(why))
+print("\n" + ("demo: WRONG: " + "; ".join(wrong) if wrong else "demo: every answer was right"))
+sys.exit(1 if wrong else 0)
