@@ -22,7 +22,8 @@ unit_tests = \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
-	tests/unit/test_route_rules
+	tests/unit/test_route_rules \
+	tests/unit/test_wire_http_forward
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
@@ -43,6 +44,9 @@ tests_unit_test_route_property_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_rules_SOURCES = tests/unit/test_route_rules.c
 tests_unit_test_route_rules_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_http_forward_SOURCES = tests/unit/test_wire_http_forward.c
+tests_unit_test_wire_http_forward_LDADD = $(unit_ldadd)
 endif
 
 dist_check_SCRIPTS += tests/conf/run.py
