@@ -32,8 +32,6 @@ libteeproxy_a_SOURCES = \
 	src/config/diagnostics.h \
 	src/config/dump.c \
 	src/config/expand.c \
-	src/config/format.c \
-	src/config/import.c \
 	src/config/keywords.c \
 	src/config/keywords.h \
 	src/config/lint.c \
@@ -50,8 +48,36 @@ libteeproxy_a_SOURCES = \
 	src/config/values.c \
 	src/config/values.h \
 	src/config/values_address.c \
+	src/conn/balance.c \
+	src/conn/balance.h \
+	src/conn/conn.c \
+	src/conn/conn.h \
+	src/conn/conn_end.def \
+	src/conn/conn_states.def \
+	src/conn/pump.c \
+	src/conn/pump.h \
+	src/engine/engine.c \
 	src/engine/engine.h \
+	src/engine/pool.c \
+	src/engine/pool.h \
+	src/engine/timers.c \
+	src/engine/timers.h \
+	src/engine/worker.h \
+	src/log/log.c \
+	src/log/log.h \
+	src/master/master.c \
 	src/master/master.h \
+	src/master/privileges.c \
+	src/master/privileges.h \
+	src/master/runnable.c \
+	src/master/runnable.h \
+	src/master/sockets.c \
+	src/master/sockets.h \
+	src/mode/https.c \
+	src/mode/mode.h \
+	src/mode/tcp.c \
+	src/net/address.c \
+	src/net/address.h \
 	src/route/cidr_set.c \
 	src/route/cidr_set.h \
 	src/route/explain.c \
@@ -70,11 +96,8 @@ libteeproxy_a_SOURCES = \
 	src/wire/egress_request.h \
 	src/wire/host_name.c \
 	src/wire/host_name.h \
-	src/wire/http_answer.c \
 	src/wire/http_body.c \
 	src/wire/http_body.h \
-	src/wire/http_forward.c \
-	src/wire/http_forward.h \
 	src/wire/http_head.c \
 	src/wire/http_head.h \
 	src/wire/json_stream.c \

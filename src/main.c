@@ -16,8 +16,12 @@
 #include "config/diagnostics.h"
 #include "config/keywords.h"
 #include "config/load.h"
+#include "engine/engine.h"
+#include "log/log.h"
+#include "master/master.h"
+#include "mode/mode.h"
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_FORMAT, ACTION_IMPORT, ACTION_KEYWORDS };
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_KEYWORDS };
 
 static struct {
 	enum action action;
@@ -31,8 +35,6 @@ static void usage(FILE *out)
 	fputs("usage: teeproxy [-f FILE]                     run in the foreground\n"
 	      "       teeproxy --check[=strict,json] [-f FILE] [--env-file FILE]\n"
 	      "       teeproxy --dump [-f FILE]              the configuration as understood\n"
-	      "       teeproxy --format [-f FILE]            the file laid out canonically\n"
-	      "       teeproxy --import JSON                 the seed system's proxy-config.json as teeproxy.conf\n"
 	      "       teeproxy --keywords | --version | --help\n"
 	      "FILE is $PROXY_CONFIG, else " SYSCONFDIR "/teeproxy/teeproxy.conf; see teeproxy(8)\n",
 	      out);
@@ -101,7 +103,6 @@ static void parse_options(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "check", optional_argument, NULL, 'c' }, { "dump", no_argument, NULL, 'D' },
-		{ "format", no_argument, NULL, 'F' }, { "import", required_argument, NULL, 'I' },
 		 { "file", required_argument, NULL, 'f' },
 		{ "env-file", required_argument, NULL, 'e' }, { "keywords", no_argument, NULL, 'k' },
 		{ "log-level", required_argument, NULL, 'l' }, { "version", no_argument, NULL, 'V' },
@@ -120,13 +121,6 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			options.action = ACTION_DUMP;
-			break;
-		case 'F':
-			options.action = ACTION_FORMAT;
-			break;
-		case 'I':
-			options.action = ACTION_IMPORT;
-			options.file = optarg;
 			break;
 		case 'e':
 			read_env_file(optarg);
@@ -200,38 +194,6 @@ static int dump(void)
 	return config ? 0 : 1;
 }
 
-/* --format and --import: text to text, without a configuration. */
-static int rewrite(void)
-{
-	struct arena *tree = arena_new();
-	struct buffer out = BUFFER_INIT, told = BUFFER_INIT;
-	struct diagnostics diags;
-	char *text;
-	size_t len;
-	bool good;
-	int r = config_reader_system.read_file(NULL, options.file, &text, &len);
-
-	if (r < 0) {
-		fprintf(stderr, "teeproxy: cannot read \"%s\": %s\n", options.file, strerror(-r));
-		arena_free(tree);
-		return 1;
-	}
-	diagnostics_init(&diags, tree);
-	if (options.action == ACTION_FORMAT)
-		good = config_format(options.file, slice_of(text, len), tree, &diags, &out);
-	else
-		good = config_import(&config_reader_system, options.file, slice_of(text, len), tree, &diags, &out);
-	diagnostics_print(&diags, &told);
-	fwrite(told.ptr ? told.ptr : "", 1, told.len, stderr);
-	if (good)
-		fwrite(out.ptr ? out.ptr : "", 1, out.len, stdout);
-	buffer_fini(&told);
-	buffer_fini(&out);
-	free(text);
-	arena_free(tree);
-	return good ? 0 : 1;
-}
-
 /* section, name and default of every row: what the tests compare the manual with. */
 static int print_keywords(void)
 {
@@ -244,6 +206,26 @@ static int print_keywords(void)
 	return 0;
 }
 
+/* What this build can run; a mode that is not here checks cleanly and does not start. */
+static const struct mode_ops *const modes[MODE_COUNT] = {
+	[MODE_HTTPS] = &mode_https,
+	[MODE_TCP] = &mode_tcp,
+};
+
+static int run(void)
+{
+	const char *word = options.log_level ? options.log_level : getenv("PROXY_LOG_LEVEL");
+	enum config_log_level level;
+	struct master_options master = { .file = options.file, .engine = engine_run, .modes = modes };
+
+	if (word && *word) {
+		if (!log_parse_level(word, &level))
+			usage_error("the log level is error, warning, notice, info or debug, got", word);
+		master.log_level = &level;
+	}
+	return master_run(&master);
+}
+
 int main(int argc, char **argv)
 {
 	parse_options(argc, argv);
@@ -252,14 +234,10 @@ int main(int argc, char **argv)
 		return check();
 	case ACTION_DUMP:
 		return dump();
-	case ACTION_FORMAT:
-	case ACTION_IMPORT:
-		return rewrite();
 	case ACTION_KEYWORDS:
 		return print_keywords();
 	case ACTION_RUN:
 		break;
 	}
-	fputs("teeproxy: running is not built yet\n", stderr);
-	return 1;
+	return run();
 }

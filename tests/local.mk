@@ -22,8 +22,7 @@ unit_tests = \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
-	tests/unit/test_route_rules \
-	tests/unit/test_wire_http_forward
+	tests/unit/test_route_rules
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
@@ -44,14 +43,11 @@ tests_unit_test_route_property_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_rules_SOURCES = tests/unit/test_route_rules.c
 tests_unit_test_route_rules_LDADD = $(unit_ldadd)
-
-tests_unit_test_wire_http_forward_SOURCES = tests/unit/test_wire_http_forward.c
-tests_unit_test_wire_http_forward_LDADD = $(unit_ldadd)
 endif
 
 dist_check_SCRIPTS += tests/conf/run.py
 TESTS += tests/conf/run.py
-EXTRA_DIST += tests/conf/accept tests/conf/format tests/conf/import tests/conf/reject
+EXTRA_DIST += tests/conf/accept tests/conf/reject
 
 # End to end: what the scripts share is in e2e/lib, described at its top.
 EXTRA_DIST += tests/e2e/lib/teeproxy_test.py

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "conn/balance.h"
+
+#include "base/hash.h"
+#include "config/config.h"
+#include "engine/worker.h"
+
+/* The server of b that an address belongs to; NULL where the rule names an address itself. */
+static const struct config_server *server_of(const struct config_rule *rule, const struct address *target)
+{
+	const struct config_backend *b = rule ? rule->target.backend : NULL;
+
+	if (!b || !target)
+		return NULL;
+	return (const struct config_server *)(const void *)((const char *)target -
+							     offsetof(struct config_server, address));
+}
+
+/* The server at point number n of the weights laid end to end, of backups or the others. */
+static size_t by_weight(const struct config_backend *b, bool backup, uint64_t n, size_t skip)
+{
+	uint64_t total = 0;
+	size_t first = 0;
+
+	for (size_t i = 0; i < b->n_servers; i++)
+		total += b->servers[i].backup == backup ? b->servers[i].weight : 0;
+	n %= total;
+	for (; first < b->n_servers; first++) {
+		if (b->servers[first].backup != backup)
+			continue;
+		if (n < b->servers[first].weight)
+			break;
+		n -= b->servers[first].weight;
+	}
+	/* A further try takes the next one. */
+	while (skip > 0) {
+		first = (first + 1) % b->n_servers;
+		if (b->servers[first].backup == backup)
+			skip--;
+	}
+	return first;
+}
+
+static size_t least_connections(const struct worker *w, const struct config_backend *b, bool backup)
+{
+	size_t best = b->n_servers;
+
+	for (size_t i = 0; i < b->n_servers; i++) {
+		const struct config_server *s = &b->servers[i];
+
+		if (s->backup != backup)
+			continue;
+		if (best == b->n_servers ||
+		    (uint64_t)w->servers[s->number].live * b->servers[best].weight <
+			    (uint64_t)w->servers[b->servers[best].number].live * s->weight)
+			best = i;
+	}
+	return best;
+}
+
+const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
+				     const struct net_peer *peer, unsigned n)
+{
+	static const struct hash_key fixed = { 0x7465657072, 0x6f7879 };
+	const struct config_backend *b = rule->target.backend;
+	size_t primaries = 0, i;
+	bool backup;
+
+	if (!b)
+		return &rule->target.address;
+	for (i = 0; i < b->n_servers; i++)
+		primaries += !b->servers[i].backup;
+	backup = n >= primaries && primaries < b->n_servers;
+	if (primaries == 0)
+		backup = true;
+	if (backup)
+		n -= (unsigned)primaries;
+	switch (b->balance) {
+	case BALANCE_SOURCE:
+		/* An address goes to the same server in every process: the key is fixed. */
+		i = by_weight(b, backup, hash_bytes(&fixed, peer->ip.b, sizeof(peer->ip.b)), n);
+		break;
+	case BALANCE_LEAST_CONNECTIONS:
+		i = n == 0 ? least_connections(w, b, backup) : by_weight(b, backup, w->servers[b->servers[0].number].turn++, n);
+		break;
+	case BALANCE_ROUND_ROBIN:
+	default:
+		i = by_weight(b, backup, n == 0 ? w->servers[b->servers[0].number].turn++ :
+						  w->servers[b->servers[0].number].turn - 1, n);
+		break;
+	}
+	return &b->servers[i].address;
+}
+
+void balance_take(struct worker *w, const struct config_rule *rule, const struct address *target)
+{
+	const struct config_server *s = server_of(rule, target);
+
+	if (s)
+		w->servers[s->number].live++;
+}
+
+void balance_release(struct worker *w, const struct config_rule *rule, const struct address *target)
+{
+	const struct config_server *s = server_of(rule, target);
+
+	if (s)
+		w->servers[s->number].live--;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which server of a backend takes a connection.
+ *
+ * Round robin and source look at weights; least-connections at what this worker
+ * has under way, by weight.  Backups come after all others, and are reached by
+ * the tries that a failed connect leaves.
+ */
+#ifndef CONN_BALANCE_H
+#define CONN_BALANCE_H
+
+struct address;
+struct config_rule;
+struct net_peer;
+struct worker;
+
+/* The address for try number n (from 0) of a rule that leads to an address or a backend. */
+const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
+				     const struct net_peer *peer, unsigned n);
+/* A connection to it begins, or is over. */
+void balance_take(struct worker *w, const struct config_rule *rule, const struct address *target);
+void balance_release(struct worker *w, const struct config_rule *rule, const struct address *target);
+
+#endif

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "conn/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn/balance.h"
+#include "engine/engine.h"
+#include "engine/worker.h"
+#include "log/log.h"
+
+static const struct {
+	const char *label;
+	enum conn_blame blame;
+	const char *sentence;
+} ends[END_COUNT] = {
+#define CONN_END(id, label, blame, sentence) { label, blame, sentence },
+#include "conn/conn_end.def"
+#undef CONN_END
+};
+
+const char *conn_end_label(enum conn_end end)
+{
+	return ends[end].label;
+}
+
+const char *conn_end_sentence(enum conn_end end)
+{
+	return ends[end].sentence;
+}
+
+static const struct mode_ops *conn_mode(const struct conn *c)
+{
+	return c->worker->shared->setup->modes[c->frontend->mode];
+}
+
+static uint32_t state_timeout(const struct conn *c)
+{
+	const struct config_timeouts *t = &c->frontend->timeouts;
+
+	switch (c->state) {
+#define CONN_STATE(id, name, timeout)                                                              \
+	case CONN_##id:                                                                            \
+		return t->timeout;
+#include "conn/conn_states.def"
+#undef CONN_STATE
+	}
+	return 0;
+}
+
+static void conn_enter(struct conn *c, enum conn_state state)
+{
+	c->state = state;
+	deadline_set(&c->worker->timers, &c->deadline, state_timeout(c));
+}
+
+/* --- what the loop waits for --- */
+
+static void side_watch(struct conn *c, struct conn_side *s, int events)
+{
+	if (s->fd == -1 || (ev_is_active(&s->io) ? s->io.events & (EV_READ | EV_WRITE) : 0) == events)
+		return;
+	ev_io_stop(c->worker->loop, &s->io);
+	if (events == 0)
+		return;
+	ev_io_set(&s->io, s->fd, events);
+	ev_io_start(c->worker->loop, &s->io);
+}
+
+/* The one place that says which end waits for what: a pump reads only while it holds nothing. */
+static void relay_watch(struct conn *c)
+{
+	bool up = pump_holds(&c->up), down = pump_holds(&c->down);
+
+	side_watch(c, &c->client, (c->up.eof || up ? 0 : EV_READ) | (down ? EV_WRITE : 0));
+	side_watch(c, &c->server, (c->down.eof || down ? 0 : EV_READ) | (up ? EV_WRITE : 0));
+}
+
+static void relay_deadline(struct conn *c)
+{
+	const struct config_timeouts *t = &c->frontend->timeouts;
+	uint32_t ms = t->idle_ms;
+
+	if (pump_holds(&c->up) || pump_holds(&c->down))
+		ms = t->stalled_ms;
+	else if (c->up.eof || c->down.eof)
+		ms = t->half_closed_ms;
+	deadline_set(&c->worker->timers, &c->deadline, ms);
+}
+
+/* --- the end --- */
+
+static void conn_log(const struct conn *c)
+{
+	double now = ev_now(c->worker->loop);
+	char peer[NET_PEER_TEXT_SIZE];
+	struct log_line l;
+
+	if (!c->frontend->log || !log_wants(LEVEL_INFO))
+		return;
+	log_begin(&l, LEVEL_INFO, "connection");
+	log_field_string(&l, "frontend", c->frontend->name);
+	log_field_string(&l, "source", net_peer_format(&c->peer, peer));
+	if (c->name)
+		log_field_string(&l, "name", c->name);
+	if (c->rule)
+		log_field_string(&l, "rule", c->rule->place_text);
+	if (c->target)
+		log_field_string(&l, "target", c->target->text);
+	if (c->routed > 0)
+		log_field_number(&l, "hello_ms", (uint64_t)((c->routed - c->started) * 1000));
+	if (c->connected > 0)
+		log_field_number(&l, "connect_ms", (uint64_t)((c->connected - c->routed) * 1000));
+	log_field_number(&l, "total_ms", (uint64_t)((now - c->started) * 1000));
+	log_field_number(&l, "bytes_up", c->up.total);
+	log_field_number(&l, "bytes_down", c->down.total);
+	log_field_string(&l, "reason", ends[c->end].label);
+	if (c->error && c->target && (c->end == END_CONNECT_FAILED))
+		log_field_string(&l, "error", net_dial_error(c->target, c->error));
+	else if (c->error)
+		log_field_string(&l, "error", strerror(c->error));
+	log_end_batched(&l, &c->worker->log);
+}
+
+static void side_close(struct conn *c, struct conn_side *s)
+{
+	if (s->fd == -1)
+		return;
+	ev_io_stop(c->worker->loop, &s->io);
+	close(s->fd);
+	s->fd = -1;
+}
+
+void conn_end(struct conn *c, enum conn_end why)
+{
+	struct worker *w = c->worker;
+
+	if (c->state == CONN_ENDED)
+		return;
+	if (c->end == END_COUNT)
+		c->end = why;
+	deadline_clear(&c->deadline);
+	deadline_clear(&c->lifetime);
+	conn_log(c);
+	if (c->server.fd != -1)
+		balance_release(w, c->rule, c->target);
+	side_close(c, &c->client);
+	side_close(c, &c->server);
+	pump_fini(&c->up);
+	pump_fini(&c->down);
+	free(c->scratch);
+	c->scratch = NULL;
+	free(c->name);
+	c->name = NULL;
+	c->state = CONN_ENDED;
+	list_del(&c->node);
+	list_append(&w->dead, &c->node);
+	w->n_live--;
+	atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&w->shared->per_frontend[c->frontend->number], 1, memory_order_relaxed);
+	worker_released(w);
+}
+
+void conn_end_all(struct worker *w)
+{
+	while (!list_is_empty(&w->live))
+		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
+}
+
+static void conn_expired(struct deadline *d)
+{
+	struct conn *c = container_of(d, struct conn, deadline);
+	const struct config_timeouts *t = &c->frontend->timeouts;
+
+	(void)t;
+	switch (c->state) {
+	case CONN_HELLO:
+		conn_end(c, END_HELLO_TIMEOUT);
+		break;
+	case CONN_CONNECT:
+		c->error = ETIMEDOUT;
+		conn_end(c, END_CONNECT_TIMEOUT);
+		break;
+	case CONN_RELAY:
+		if (pump_holds(&c->up) || pump_holds(&c->down))
+			conn_end(c, END_STALLED_TIMEOUT);
+		else
+			conn_end(c, c->up.eof || c->down.eof ? END_HALF_CLOSED_TIMEOUT : END_IDLE_TIMEOUT);
+		break;
+	case CONN_LINGER:
+		conn_end(c, END_STALLED_TIMEOUT);
+		break;
+	case CONN_ENDED:
+		break;
+	}
+}
+
+static void conn_lifetime_over(struct deadline *d)
+{
+	conn_end(container_of(d, struct conn, lifetime), END_LIFETIME);
+}
+
+/* --- answering by ourselves --- */
+
+/* Reads and drops what the client still sends, so that close() makes no RST of it. */
+static void linger_read(struct conn *c)
+{
+	unsigned char drop[4096];
+	ssize_t n;
+
+	for (int round = 0; round < 4; round++) {
+		n = recv(c->client.fd, drop, sizeof(drop), 0);
+		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
+			conn_end(c, c->end);
+			return;
+		}
+		if (n == -1)
+			return;
+	}
+}
+
+void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why)
+{
+	ssize_t n = len ? send(c->client.fd, bytes, len, MSG_NOSIGNAL) : 0;
+
+	if (n > 0)
+		c->down.total += (uint64_t)n;
+	c->end = why;
+	/* So few bytes fit every send buffer; a client that filled it takes no answer anyway. */
+	if (n != (ssize_t)len || shutdown(c->client.fd, SHUT_WR) == -1) {
+		conn_end(c, why);
+		return;
+	}
+	pump_fini(&c->up);
+	conn_enter(c, CONN_LINGER);
+	deadline_set(&c->worker->timers, &c->deadline, 2000);
+	side_watch(c, &c->client, EV_READ);
+	linger_read(c);
+}
+
+/* --- reaching the other side --- */
+
+static void dial_next(struct conn *c);
+
+static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
+{
+	enum pump_result r;
+
+	if (c->state != CONN_RELAY || p->shut)
+		return;
+	r = pump_run(p, from->fd, to->fd);
+	if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
+		bool client = (r == PUMP_READ_ERROR) == (from == &c->client);
+
+		c->error = errno;
+		conn_end(c, client ? END_CLIENT_ERROR : END_SERVER_ERROR);
+	}
+}
+
+static void relay_after(struct conn *c)
+{
+	if (c->state != CONN_RELAY)
+		return;
+	if (c->up.shut && c->down.shut) {
+		conn_end(c, END_DONE);
+		return;
+	}
+	relay_deadline(c);
+	relay_watch(c);
+}
+
+static void conn_connected(struct conn *c)
+{
+	c->connected = ev_now(c->worker->loop);
+	c->error = 0;
+	conn_enter(c, CONN_RELAY);
+	if (c->up.len > 0 || c->up.eof)
+		relay_run(c, &c->up, &c->client, &c->server);
+	relay_after(c);
+}
+
+static void dial_failed(struct conn *c, int error)
+{
+	const struct config_backend *b = c->rule->target.backend;
+	unsigned retries = b ? b->connect_retries : 0;
+
+	c->error = error;
+	if (c->server.fd != -1) {
+		balance_release(c->worker, c->rule, c->target);
+		side_close(c, &c->server);
+	}
+	if (c->tries <= retries) {
+		dial_next(c);
+		return;
+	}
+	if (error == EMFILE || error == ENFILE)
+		conn_end(c, END_NO_DESCRIPTOR);
+	else
+		conn_end(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
+}
+
+static void conn_io(struct ev_loop *loop, ev_io *io, int events);
+
+static void dial_next(struct conn *c)
+{
+	uint32_t ms = c->frontend->timeouts.connect_ms;
+	int fd = -1, r;
+
+	c->target = balance_choose(c->worker, c->rule, &c->peer, c->tries++);
+	r = net_dial(c->target, ms, &fd);
+	if (r < 0 && r != -EINPROGRESS) {
+		dial_failed(c, -r);
+		return;
+	}
+	balance_take(c->worker, c->rule, c->target);
+	c->server.fd = fd;
+	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
+	c->server.io.data = c;
+	if (r == 0)
+		conn_connected(c);
+	else
+		side_watch(c, &c->server, EV_WRITE);
+}
+
+static void dial_finish(struct conn *c)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(c->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
+		error = errno;
+	if (error)
+		dial_failed(c, error);
+	else
+		conn_connected(c);
+}
+
+/* --- the hello --- */
+
+static void hello_read(struct conn *c)
+{
+	const struct mode_ops *mode = conn_mode(c);
+	struct pump *p = &c->up;
+	ssize_t n;
+
+	/* Room for one read more than the mode needs to see; it decides before that. */
+	if (p->len >= mode->input_max || !pump_reserve(p, p->len ? p->len : p->size)) {
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
+	n = recv(c->client.fd, p->buf + p->len, p->size - p->len, 0);
+	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+		if (p->len == 0) {
+			pump_fini(p); /* who says nothing costs no buffer */
+			p->size = c->frontend->buffer_size;
+		}
+		side_watch(c, &c->client, EV_READ);
+		return;
+	}
+	if (n == -1) {
+		c->error = errno;
+		conn_end(c, END_CLIENT_ERROR);
+		return;
+	}
+	if (n == 0)
+		p->eof = true;
+	p->len += (uint32_t)n;
+	mode->input(c, p->buf, p->len, p->eof);
+	if (c->state != CONN_HELLO)
+		return;
+	if (p->eof)
+		conn_end(c, END_NO_HELLO);
+	else
+		side_watch(c, &c->client, EV_READ);
+}
+
+void conn_set_name(struct conn *c, struct slice name)
+{
+	free(c->name);
+	c->name = strndup(name.ptr, name.len);
+}
+
+static void refuse(struct conn *c, enum conn_end why)
+{
+	size_t len = 0;
+	const void *bytes = conn_mode(c)->refusal ? conn_mode(c)->refusal(c, &len) : NULL;
+
+	if (bytes && why != END_DROPPED)
+		conn_answer(c, bytes, len, why);
+	else
+		conn_end(c, why);
+}
+
+void conn_route(struct conn *c, struct route_query *q)
+{
+	const struct config_frontend *f = c->frontend;
+	size_t rule;
+
+	q->from = c->peer.has_ip ? &c->peer.ip : NULL;
+	q->vouched = c->peer.has_cid;
+	q->cid = c->peer.cid;
+	c->routed = ev_now(c->worker->loop);
+	switch (route_match(f->table, c->worker->scratch, q, &rule)) {
+	case ROUTE_FOUND:
+		break;
+	case ROUTE_MISS:
+		refuse(c, END_NO_ROUTE);
+		return;
+	case ROUTE_LIMIT:
+		refuse(c, END_REGEX_LIMIT);
+		return;
+	}
+	c->rule = &f->rules[rule];
+	free(c->scratch);
+	c->scratch = NULL;
+	switch (c->rule->target.kind) {
+	case TARGET_ADDRESS:
+	case TARGET_BACKEND:
+		side_watch(c, &c->client, 0);
+		conn_enter(c, CONN_CONNECT);
+		dial_next(c);
+		break;
+	case TARGET_DROP:
+		refuse(c, END_DROPPED);
+		break;
+	case TARGET_REJECT:
+		refuse(c, rule + 1 == f->n_rules ? END_NO_ROUTE : END_REJECTED);
+		break;
+	case TARGET_DIRECT:
+	case TARGET_VIA:
+	case TARGET_KEY:
+	case TARGET_REDIRECT_HTTPS:
+	case TARGET_TEXT:
+	case TARGET_CLOUDWATCH:
+	case TARGET_FILE:
+	case TARGET_PAGES:
+		/* No mode that has these comes here: check_rules.c. */
+		assert(!"a target that this mode does not have");
+	}
+}
+
+static void conn_io(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct conn *c = io->data;
+	bool client = io == &c->client.io;
+
+	(void)loop;
+	switch (c->state) {
+	case CONN_HELLO:
+		hello_read(c);
+		break;
+	case CONN_CONNECT:
+		if (!client)
+			dial_finish(c);
+		break;
+	case CONN_RELAY:
+		if ((client && (events & EV_READ)) || (!client && (events & EV_WRITE)))
+			relay_run(c, &c->up, &c->client, &c->server);
+		if ((client && (events & EV_WRITE)) || (!client && (events & EV_READ)))
+			relay_run(c, &c->down, &c->server, &c->client);
+		relay_after(c);
+		break;
+	case CONN_LINGER:
+		linger_read(c);
+		break;
+	case CONN_ENDED:
+		break;
+	}
+}
+
+/* --- the beginning --- */
+
+static bool is_allowed(const struct config_frontend *f, const struct net_peer *peer)
+{
+	bool allowed = f->n_allow_from == 0 || !peer->has_ip;
+
+	for (size_t i = 0; peer->has_ip && i < f->n_deny_from; i++) {
+		if (ip_cidr_contains(&f->deny_from[i], &peer->ip))
+			return false;
+	}
+	for (size_t i = 0; !allowed && i < f->n_allow_from; i++)
+		allowed = ip_cidr_contains(&f->allow_from[i], &peer->ip);
+	return allowed;
+}
+
+/* Counts it in; the reason for which it may not stay, or END_COUNT. */
+static enum conn_end admit(struct conn *c)
+{
+	struct engine_shared *s = c->worker->shared;
+	const struct config_frontend *f = c->frontend;
+	uint32_t all = atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
+	uint32_t here = atomic_fetch_add_explicit(&s->per_frontend[f->number], 1, memory_order_relaxed);
+
+	if (!is_allowed(f, &c->peer))
+		return END_DENIED;
+	if (all >= s->max_connections)
+		return END_PROXY_FULL;
+	if (f->max_connections && here >= f->max_connections)
+		return END_FRONTEND_FULL;
+	return END_COUNT;
+}
+
+void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
+		   const struct net_sockaddr *peer)
+{
+	struct conn *c = pool_get(&w->conns);
+	const struct config_frontend *f = l->frontend;
+	const struct mode_ops *mode = w->shared->setup->modes[f->mode];
+	enum conn_end refused;
+	int one = 1;
+
+	if (!c) {
+		log_error("out of memory for a connection, closing it");
+		close(fd);
+		return;
+	}
+	memset(c, 0, sizeof(*c));
+	c->worker = w;
+	c->frontend = f;
+	c->listener = l;
+	c->end = END_COUNT;
+	c->client.fd = fd;
+	c->server.fd = -1;
+	c->started = ev_now(w->loop);
+	net_peer_from(peer, &c->peer);
+	if (l->listen->as) {
+		c->peer.cid = l->listen->as->cid;
+		c->peer.has_cid = true;
+	}
+	ev_io_init(&c->client.io, conn_io, fd, EV_READ);
+	c->client.io.data = c;
+	pump_init(&c->up, f->buffer_size);
+	pump_init(&c->down, f->buffer_size);
+	deadline_init(&c->deadline, conn_expired);
+	deadline_init(&c->lifetime, conn_lifetime_over);
+	list_append(&w->live, &c->node);
+	w->n_live++;
+	refused = admit(c);
+	if (refused != END_COUNT) {
+		conn_end(c, refused);
+		return;
+	}
+	/* vsock and Unix have no TCP options. */
+	if (peer->storage.ss_family == AF_INET || peer->storage.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	conn_enter(c, CONN_HELLO);
+	deadline_set(&w->timers, &c->lifetime, f->timeouts.lifetime_ms);
+	if (mode->scratch_size && !(c->scratch = calloc(1, mode->scratch_size))) {
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
+	/* The first bytes are mostly here already: read before asking the loop. */
+	if (mode->start(c))
+		hello_read(c);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of one connection: accept, hello, route, dial, relay, end.
+ *
+ * One struct, one state, one way in (conn_accepted) and one way out (conn_end)
+ * with a named reason.  conn_enter() sets a state and its deadline.  A connection
+ * belongs to one worker for life; it owns both descriptors and what is on its way
+ * between them.  It is freed at the end of the loop's turn, never under a running
+ * callback.
+ *
+ * A mode says what the first bytes mean (struct mode_ops) and then calls one of
+ * conn_route(), conn_answer() or conn_end().
+ */
+#ifndef CONN_CONN_H
+#define CONN_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "config/config.h"
+#include "conn/pump.h"
+#include "engine/timers.h"
+#include "net/address.h"
+#include "wire/host_name.h"
+
+struct engine_listener;
+struct worker;
+struct conn;
+
+enum conn_state {
+#define CONN_STATE(id, name, timeout) CONN_##id,
+#include "conn/conn_states.def"
+#undef CONN_STATE
+};
+
+enum conn_blame { BLAME_NOBODY, BLAME_CLIENT, BLAME_SERVER, BLAME_PROXY };
+
+enum conn_end {
+#define CONN_END(id, label, blame, sentence) END_##id,
+#include "conn/conn_end.def"
+#undef CONN_END
+	END_COUNT
+};
+
+const char *conn_end_label(enum conn_end end);
+const char *conn_end_sentence(enum conn_end end);
+
+/* A mode's functions; all run on the connection's worker. */
+struct mode_ops {
+	const char *name;
+	/* Begins: either asks for the first bytes by returning true, or goes on by itself. */
+	bool (*start)(struct conn *c);
+	/* All bytes so far, at least one more than last time; eof: there will be no others. */
+	void (*input)(struct conn *c, const unsigned char *bytes, size_t len, bool eof);
+	/* How many first bytes there may be before input() must have decided. */
+	size_t input_max;
+	/* What a client hears that no rule lets in; NULL: nothing. */
+	const void *(*refusal)(const struct conn *c, size_t *ret_len);
+	size_t scratch_size;	/* of c->scratch, zeroed, which lives until the route is chosen */
+};
+
+struct conn_side {
+	ev_io io;
+	int fd;		/* -1: none */
+};
+
+struct conn {
+	struct list node;		/* of worker.live or worker.dead */
+	struct worker *worker;
+	const struct config_frontend *frontend;
+	const struct engine_listener *listener;
+	enum conn_state state;
+	enum conn_end end;
+	struct conn_side client, server;
+	struct pump up, down;		/* client to server and back */
+	struct deadline deadline;	/* of the state */
+	struct deadline lifetime;
+	void *scratch;			/* the mode's, while it sniffs */
+	struct net_peer peer;
+	/* for the log */
+	const struct config_rule *rule;
+	const struct address *target;
+	char *name;			/* what the client asked for; owned, or NULL */
+	double started, routed, connected; /* ev_now() */
+	int error;			/* errno of what broke */
+	unsigned char tries;		/* connects so far */
+};
+
+/* Takes an accepted descriptor: the worker's callback. */
+void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
+		   const struct net_sockaddr *peer);
+void conn_end_all(struct worker *w);
+
+/* For modes: the name to log and route by (copied); the target of the rule is dialled or answered. */
+void conn_set_name(struct conn *c, struct slice name);
+/* The first rule that takes q decides; q's source fields are filled in here. */
+void conn_route(struct conn *c, struct route_query *q);
+/* Sends these few bytes, then ends without a RST that would destroy them. */
+void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why);
+/* The only way out. */
+void conn_end(struct conn *c, enum conn_end why);
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starts the workers, hands them their listeners, and waits for the master's word.
+ *
+ * Accepting lives here: in batches, and with a pause when descriptors run out.
+ * A TCP listener has a socket for each worker.  A vsock or Unix one has a single
+ * socket (vsock knows no SO_REUSEPORT), whose owner deals descriptors out.
+ */
+#include <config.h>
+
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/xalloc.h"
+#include "config/config.h"
+#include "conn/conn.h"
+#include "engine/worker.h"
+#include "route/rules.h"
+
+enum {
+	ACCEPT_BATCH = 64,
+	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, AWS, and a margin */
+	PAUSE_MS = 100,			/* without descriptors, when nothing is released meanwhile */
+};
+
+struct accepting {
+	ev_io io;
+	struct crew *crew;
+	const struct engine_listener *listener;
+	bool shared;	/* deals descriptors out to all workers */
+	unsigned next;
+};
+
+/* A descriptor on its way to another worker. */
+struct letter {
+	struct list node;
+	const struct engine_listener *listener;
+	struct net_sockaddr peer;
+	int fd;
+};
+
+/* A worker and what this file keeps for it. */
+struct crew {
+	struct worker worker;
+	pthread_t thread;
+	struct accepting *accepting;
+	size_t n_accepting;
+	bool paused;
+	ev_timer resume;
+	ev_prepare turn;
+	ev_async wake;
+	pthread_mutex_t lock;	/* of the mailbox */
+	struct list mailbox;
+	struct engine *engine;
+};
+
+struct engine {
+	struct engine_shared shared;
+	struct crew *crews;
+	unsigned n;
+	int done_fd;	/* each worker that ends adds one */
+};
+
+/* --- accepting --- */
+
+static void accept_watch(struct crew *crew, bool on)
+{
+	for (size_t i = 0; i < crew->n_accepting; i++) {
+		if (on)
+			ev_io_start(crew->worker.loop, &crew->accepting[i].io);
+		else
+			ev_io_stop(crew->worker.loop, &crew->accepting[i].io);
+	}
+}
+
+static void accept_pause(struct crew *crew, int error)
+{
+	if (crew->paused)
+		return;
+	crew->paused = true;
+	accept_watch(crew, false);
+	ev_timer_set(&crew->resume, PAUSE_MS / 1000., 0.);
+	ev_timer_start(crew->worker.loop, &crew->resume);
+	log_warning("cannot accept: %s; waiting for a connection to end", strerror(error));
+}
+
+static void accept_resume(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct crew *crew = container_of(timer, struct crew, resume);
+
+	(void)events;
+	ev_timer_stop(loop, timer);
+	crew->paused = false;
+	if (!crew->engine->shared.draining)
+		accept_watch(crew, true);
+}
+
+void worker_released(struct worker *w)
+{
+	struct crew *crew = container_of(w, struct crew, worker);
+
+	if (crew->paused)
+		ev_feed_event(w->loop, &crew->resume, EV_TIMER);
+}
+
+static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *peer)
+{
+	struct engine *e = a->crew->engine;
+	struct crew *to = &e->crews[a->next++ % e->n];
+	struct letter *letter;
+
+	if (to == a->crew) {
+		conn_accepted(&to->worker, a->listener, fd, peer);
+		return;
+	}
+	letter = malloc(sizeof(*letter));
+	if (!letter) {
+		log_error("out of memory for a connection, closing it");
+		close(fd);
+		return;
+	}
+	letter->listener = a->listener;
+	letter->peer = *peer;
+	letter->fd = fd;
+	pthread_mutex_lock(&to->lock);
+	list_append(&to->mailbox, &letter->node);
+	pthread_mutex_unlock(&to->lock);
+	ev_async_send(to->worker.loop, &to->wake);
+}
+
+static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct accepting *a = container_of(io, struct accepting, io);
+	struct net_sockaddr peer;
+
+	(void)loop;
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int fd;
+
+		peer.storage.ss_family = AF_UNSPEC; /* an unnamed Unix peer writes no more than its family */
+		peer.len = sizeof(peer.storage);
+		fd = accept4(io->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd == -1) {
+			/* ECONNABORTED and the like concern one connection that is gone. */
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				accept_pause(a->crew, errno);
+			else if (errno != EAGAIN)
+				continue;
+			return;
+		}
+		if (a->shared)
+			deal_out(a, fd, &peer);
+		else
+			conn_accepted(&a->crew->worker, a->listener, fd, &peer);
+	}
+}
+
+/* --- a worker's loop --- */
+
+static void read_mail(struct crew *crew)
+{
+	struct list mail, *node, *next;
+
+	list_init(&mail);
+	pthread_mutex_lock(&crew->lock);
+	if (!list_is_empty(&crew->mailbox)) {
+		mail = crew->mailbox;
+		mail.next->prev = mail.prev->next = &mail;
+		list_init(&crew->mailbox);
+	}
+	pthread_mutex_unlock(&crew->lock);
+	list_for_each_safe(node, next, &mail) {
+		struct letter *letter = container_of(node, struct letter, node);
+
+		conn_accepted(&crew->worker, letter->listener, letter->fd, &letter->peer);
+		free(letter);
+	}
+}
+
+static void woken(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct crew *crew = container_of(async, struct crew, wake);
+	struct engine_shared *s = &crew->engine->shared;
+
+	(void)events;
+	read_mail(crew);
+	if (s->draining)
+		accept_watch(crew, false);
+	if (s->stopping) {
+		conn_end_all(&crew->worker);
+		ev_break(loop, EVBREAK_ALL);
+	}
+}
+
+/* The end of a turn: the dead are freed, the log is written. */
+static void turn_over(struct ev_loop *loop, ev_prepare *prepare, int events)
+{
+	struct crew *crew = container_of(prepare, struct crew, turn);
+	struct worker *w = &crew->worker;
+
+	(void)events;
+	while (!list_is_empty(&w->dead)) {
+		struct list *node = w->dead.next;
+
+		list_del(node);
+		pool_put(&w->conns, container_of(node, struct conn, node));
+	}
+	log_flush(&w->log);
+	if (w->shared->draining && w->n_live == 0)
+		ev_break(loop, EVBREAK_ALL);
+}
+
+static void *worker_main(void *arg)
+{
+	struct crew *crew = arg;
+	uint64_t one = 1;
+
+	accept_watch(crew, true);
+	ev_run(crew->worker.loop, 0);
+	turn_over(crew->worker.loop, &crew->turn, 0);
+	if (write(crew->engine->done_fd, &one, sizeof(one)) != sizeof(one))
+		log_error("cannot tell the engine that a worker has ended");
+	return NULL;
+}
+
+/* Which listeners this worker accepts from. */
+static void crew_listen(struct crew *crew, const struct engine_setup *setup)
+{
+	crew->accepting = xcalloc(setup->n_listeners, sizeof(*crew->accepting));
+	for (size_t i = 0; i < setup->n_listeners; i++) {
+		const struct engine_listener *l = &setup->listeners[i];
+		enum address_kind kind = l->listen->address.kind;
+		bool shared = kind != ADDRESS_TCP_ANY && kind != ADDRESS_TCP_IP;
+		struct accepting *a;
+
+		if ((shared ? i : l->slot) % setup->n_workers != crew->worker.number)
+			continue;
+		a = &crew->accepting[crew->n_accepting++];
+		a->crew = crew;
+		a->listener = l;
+		a->shared = shared && setup->n_workers > 1;
+		ev_io_init(&a->io, accept_ready, l->fd, EV_READ);
+	}
+}
+
+static bool crew_init(struct crew *crew, struct engine *e, unsigned number)
+{
+	const struct engine_setup *setup = e->shared.setup;
+	struct worker *w = &crew->worker;
+
+	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	if (!w->loop)
+		return false;
+	w->shared = &e->shared;
+	w->number = number;
+	timers_init(&w->timers, w->loop);
+	pool_init(&w->conns, sizeof(struct conn));
+	list_init(&w->live);
+	list_init(&w->dead);
+	w->scratch = route_scratch_new();
+	w->servers = xcalloc(setup->config->n_servers, sizeof(*w->servers));
+	crew->engine = e;
+	list_init(&crew->mailbox);
+	pthread_mutex_init(&crew->lock, NULL);
+	ev_timer_init(&crew->resume, accept_resume, 0., 0.);
+	ev_prepare_init(&crew->turn, turn_over);
+	ev_prepare_start(w->loop, &crew->turn);
+	ev_async_init(&crew->wake, woken);
+	ev_async_start(w->loop, &crew->wake);
+	crew_listen(crew, setup);
+	return true;
+}
+
+static void crew_fini(struct crew *crew)
+{
+	struct worker *w = &crew->worker;
+
+	if (!w->loop)
+		return;
+	/* What was dealt out and not yet taken. */
+	read_mail(crew);
+	conn_end_all(w);
+	turn_over(w->loop, &crew->turn, 0);
+	timers_fini(&w->timers);
+	pool_fini(&w->conns);
+	route_scratch_free(w->scratch);
+	free(w->servers);
+	free(crew->accepting);
+	pthread_mutex_destroy(&crew->lock);
+	ev_loop_destroy(w->loop);
+}
+
+/* --- the engine's own thread: the master's word --- */
+
+static void wake_all(struct engine *e)
+{
+	for (unsigned i = 0; i < e->n; i++)
+		ev_async_send(e->crews[i].worker.loop, &e->crews[i].wake);
+}
+
+static void begin_drain(struct engine *e, int *ret_grace_ms)
+{
+	if (e->shared.draining)
+		return;
+	e->shared.draining = true;
+	*ret_grace_ms = (int)e->shared.setup->config->global.grace_ms;
+	wake_all(e);
+}
+
+static void begin_stop(struct engine *e)
+{
+	e->shared.draining = e->shared.stopping = true;
+	wake_all(e);
+}
+
+static void hear_master(struct engine *e, int fd, int *ret_grace_ms)
+{
+	char message;
+	ssize_t n = recv(fd, &message, 1, 0);
+
+	if (n == -1 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0 || message == ENGINE_STOP) { /* a master that died takes us along */
+		begin_stop(e);
+	} else if (message == ENGINE_DRAIN) {
+		begin_drain(e, ret_grace_ms);
+	} else if (message == ENGINE_REOPEN) {
+		int r = log_reopen();
+
+		if (r < 0)
+			log_error("cannot open the log file again: %s", strerror(-r));
+	}
+}
+
+static double monotonic(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void supervise(struct engine *e)
+{
+	struct pollfd fds[2] = { { .fd = e->shared.setup->control_fd, .events = POLLIN },
+				 { .fd = e->done_fd, .events = POLLIN } };
+	double deadline = 0;
+	unsigned done = 0;
+
+	while (done < e->n) {
+		double left = deadline - monotonic();
+		int grace_ms = 0, n = poll(fds, 2, deadline == 0 ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0);
+		uint64_t count;
+
+		if (n == 0) {
+			log_notice("the grace time is over, ending what is left");
+			begin_stop(e);
+			deadline = 0;
+			continue;
+		}
+		if (n < 0)
+			continue;
+		if (fds[1].revents && read(e->done_fd, &count, sizeof(count)) == sizeof(count))
+			done += (unsigned)count;
+		if (fds[0].revents) {
+			hear_master(e, fds[0].fd, &grace_ms);
+			if (e->shared.stopping) {
+				fds[0].fd = -1;
+				deadline = 0;
+			} else if (grace_ms) {
+				deadline = monotonic() + grace_ms / 1000.;
+			}
+		}
+	}
+}
+
+static uint32_t connection_limit(const struct config *config)
+{
+	struct rlimit limit;
+	uint64_t most;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur <= DESCRIPTOR_RESERVE + 2)
+		most = 1;
+	else
+		most = (limit.rlim_cur - DESCRIPTOR_RESERVE) / 2;
+	if (config->global.max_connections && config->global.max_connections < most)
+		most = config->global.max_connections;
+	return most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
+}
+
+static void block_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+int engine_run(const struct engine_setup *setup)
+{
+	struct engine e = { .n = setup->n_workers };
+	char ready = ENGINE_READY;
+	unsigned started = 0;
+	int status = 0;
+
+	signal(SIGPIPE, SIG_IGN); /* splice(2) has no MSG_NOSIGNAL */
+	block_signals();
+	e.shared.setup = setup;
+	e.shared.max_connections = connection_limit(setup->config);
+	e.shared.per_frontend = xcalloc(setup->config->n_frontends, sizeof(*e.shared.per_frontend));
+	e.done_fd = eventfd(0, EFD_CLOEXEC);
+	e.crews = xcalloc(e.n, sizeof(*e.crews));
+	for (unsigned i = 0; i < e.n; i++) {
+		if (!crew_init(&e.crews[i], &e, i)) {
+			log_error("cannot make the loop of worker %u", i);
+			status = 1;
+			goto out;
+		}
+	}
+	for (; started < e.n; started++) {
+		if (pthread_create(&e.crews[started].thread, NULL, worker_main, &e.crews[started]) != 0) {
+			log_error("cannot start worker %u", started);
+			status = 1;
+			e.n = started;
+			begin_stop(&e);
+			goto join;
+		}
+	}
+	log_notice("engine %d serves: %u workers, at most %u connections", (int)getpid(), e.n, e.shared.max_connections);
+	if (send(setup->control_fd, &ready, 1, MSG_NOSIGNAL) != 1)
+		begin_stop(&e);
+	supervise(&e);
+join:
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(e.crews[i].thread, NULL);
+out:
+	for (unsigned i = 0; i < setup->n_workers; i++)
+		crew_fini(&e.crews[i]);
+	free(e.crews);
+	free((void *)e.shared.per_frontend);
+	close(e.done_fd);
+	return status;
+}

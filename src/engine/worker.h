@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: one thread, one loop, and the connections that it alone touches.
+ *
+ * Shared between workers are only: the configuration and its tables (const), the
+ * count of connections (a relaxed atomic), the log's descriptor, and each worker's
+ * mailbox, through which the owner of a vsock or Unix listener hands accepted
+ * descriptors on.
+ */
+#ifndef ENGINE_WORKER_H
+#define ENGINE_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "base/list.h"
+#include "engine/pool.h"
+#include "engine/timers.h"
+#include "log/log.h"
+#include "net/address.h"
+
+struct engine_listener;
+struct engine_setup;
+struct route_scratch;
+struct worker;
+
+/* What all workers of an engine share. */
+struct engine_shared {
+	const struct engine_setup *setup;
+	_Atomic uint32_t connections;	/* at this moment, all workers */
+	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
+	uint32_t max_connections;
+	_Atomic bool draining, stopping;
+};
+
+struct worker {
+	struct ev_loop *loop;
+	struct engine_shared *shared;
+	unsigned number;
+	struct timers timers;
+	struct pool conns;		/* of struct conn */
+	struct list live;		/* connections */
+	struct list dead;		/* freed at the end of the turn */
+	size_t n_live;
+	struct route_scratch *scratch;
+	struct log_batch log;
+	struct {
+		uint32_t live, turn;
+	} *servers;			/* what balance.c keeps, by server number */
+};
+
+/* A connection is gone: a listener that waits for a descriptor may go on. */
+void worker_released(struct worker *w);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include "master/runnable.h"
+
+#include <stdio.h>
+
+#include "config/config.h"
+#include "log/log.h"
+
+static bool missing(const struct config_place *p, const char *what)
+{
+	log_error("%s:%u: %s has no engine yet: it checks, and cannot run", p->file, p->line, what);
+	return false;
+}
+
+static bool address_is_runnable(const struct address *a, const struct config_place *p)
+{
+	if (a->kind == ADDRESS_TCP_NAME)
+		return missing(p, "a target that is a name");
+	if (a->kind == ADDRESS_UDS_VSOCK)
+		return missing(p, "uds-vsock:");
+	return true;
+}
+
+static bool frontend_is_runnable(const struct config_frontend *f, const struct mode_ops *const *modes)
+{
+	bool ok = true;
+	char text[64];
+
+	if (!modes[f->mode]) {
+		snprintf(text, sizeof(text), "mode %s", config_mode_name(f->mode));
+		return missing(&f->place, text);
+	}
+	if (f->n_listens == 0) {
+		log_error("%s:%u: frontend \"%s\" listens nowhere: expected \"listen ADDRESS\"", f->place.file,
+			  f->place.line, f->name);
+		ok = false;
+	}
+	if (f->rate_per_source.rate)
+		ok = missing(&f->place, "rate per-source");
+	for (size_t i = 0; i < f->n_listens; i++) {
+		if (f->listens[i].n_accept_proxy_from)
+			ok = missing(&f->listens[i].place, "accept-proxy");
+	}
+	for (size_t i = 0; i < f->n_rules; i++) {
+		const struct config_target *t = &f->rules[i].target;
+
+		if (t->kind == TARGET_ADDRESS)
+			ok &= address_is_runnable(&t->address, &f->rules[i].place);
+		if (t->send_proxy)
+			ok = missing(&f->rules[i].place, "send-proxy");
+	}
+	return ok;
+}
+
+bool config_is_runnable(const struct config *c, const struct mode_ops *const *modes)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < c->n_frontends; i++)
+		ok &= frontend_is_runnable(&c->frontends[i], modes);
+	for (size_t i = 0; i < c->n_backends; i++) {
+		const struct config_backend *b = &c->backends[i];
+
+		if (b->check != CHECK_NONE)
+			ok = missing(&b->place, "check");
+		if (b->send_proxy)
+			ok = missing(&b->place, "send-proxy");
+		for (size_t k = 0; k < b->n_servers; k++)
+			ok &= address_is_runnable(&b->servers[k].address, &b->servers[k].place);
+	}
+	if (c->global.has_admin)
+		ok = missing(&c->global.admin.place, "admin");
+	if (c->n_frontends == 0) {
+		log_error("the configuration has no frontend");
+		ok = false;
+	}
+	return ok;
+}
