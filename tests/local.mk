@@ -19,6 +19,9 @@ if HAVE_CMOCKA
 unit_tests = \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
+	tests/unit/test_conn_pump \
+	tests/unit/test_engine_pool \
+	tests/unit/test_engine_timers \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
@@ -31,6 +34,15 @@ tests_unit_test_base_ip_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_slice_SOURCES = tests/unit/test_base_slice.c
 tests_unit_test_base_slice_LDADD = $(unit_ldadd)
+
+tests_unit_test_conn_pump_SOURCES = tests/unit/test_conn_pump.c
+tests_unit_test_conn_pump_LDADD = $(unit_ldadd)
+
+tests_unit_test_engine_pool_SOURCES = tests/unit/test_engine_pool.c
+tests_unit_test_engine_pool_LDADD = $(unit_ldadd)
+
+tests_unit_test_engine_timers_SOURCES = tests/unit/test_engine_timers.c
+tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_explain_SOURCES = tests/unit/test_route_explain.c
 tests_unit_test_route_explain_LDADD = $(unit_ldadd)
