@@ -85,3 +85,6 @@ check-fresh:
 	$(top_srcdir)/tests/fresh/check-fresh.sh
 check-all: all
 	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/check-all.sh
+
+dist_check_SCRIPTS += tests/conf/manual.py
+TESTS += tests/conf/manual.py

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The manual says what the program knows: every setting with its default, every option, and examples
+that are the files in conf/."""
+
+import os
+import re
+import shutil
+import subprocess
+
+top = os.environ["top_srcdir"]
+teeproxy = os.environ["TEEPROXY"]
+page = open(os.path.join(top, "man", "teeproxy.conf.5")).read()
+command = open(os.path.join(top, "man", "teeproxy.8")).read()
+results = []
+
+
+def check(ok, what):
+    results.append(("ok" if ok else "not ok", what))
+
+
+def sections():
+    """The text of each .Ss, by the first word of its name."""
+    parts = re.split(r"^\.Ss (.*)$", page, flags=re.M)
+    return {parts[i].split()[0]: parts[i + 1] for i in range(1, len(parts), 2)}
+
+
+by_section = sections()
+rows = subprocess.run([teeproxy, "--keywords"], stdout=subprocess.PIPE, check=True).stdout.decode()
+for row in rows.splitlines():
+    section, name, preset, _ = row.split("\t")
+    text = by_section.get(section, "") + (by_section["Matchers"] if section == "frontend" else "")
+    items = re.split(r"^\.It ", text, flags=re.M)
+    mine = [i for i in items if re.match(r"Cm %s(\s|$)" % re.escape(name), i)]
+    check(mine and (not preset or "Default: %s." % preset in mine[0]),
+          'teeproxy.conf(5) has "%s" of %s with its default' % (name, section))
+
+for option in re.findall(r"--([a-z-]+)", subprocess.run([teeproxy, "--help"], stdout=subprocess.PIPE).stdout.decode()):
+    check("Fl -" + option in command, "teeproxy(8) has --" + option)
+
+for name in ("reclaim.conf", "egress.conf", "kms.conf"):
+    text = open(os.path.join(top, "conf", name)).read().replace("\\", "\\e")
+    check(text in page, "the example %s is the file" % name)
+
+for name in ("teeproxy.8", "teeproxy.conf.5"):
+    if not shutil.which("mandoc"):
+        results.append(("ok", "%s is clean # SKIP no mandoc" % name))
+        continue
+    said = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", os.path.join(top, "man", name)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
+    for line in said.splitlines():
+        print("# " + line)
+    check(not said, "%s is clean under mandoc -T lint" % name)
+
+print("1..%d" % len(results))
+for number, (ok, what) in enumerate(results, 1):
+    print("%s %d - %s" % (ok, number, what))
