@@ -19,28 +19,33 @@ static const struct config_server *server_of(const struct config_rule *rule, con
 }
 
 /* The server at point number n of the weights laid end to end, of backups or the others. */
-static size_t by_weight(const struct config_backend *b, bool backup, uint64_t n, size_t skip)
+static size_t by_weight(const struct config_backend *b, bool backup, uint64_t n)
 {
 	uint64_t total = 0;
-	size_t first = 0;
+	size_t i;
 
-	for (size_t i = 0; i < b->n_servers; i++)
+	for (i = 0; i < b->n_servers; i++)
 		total += b->servers[i].backup == backup ? b->servers[i].weight : 0;
 	n %= total;
-	for (; first < b->n_servers; first++) {
-		if (b->servers[first].backup != backup)
+	for (i = 0; i < b->n_servers; i++) {
+		if (b->servers[i].backup != backup)
 			continue;
-		if (n < b->servers[first].weight)
+		if (n < b->servers[i].weight)
 			break;
-		n -= b->servers[first].weight;
+		n -= b->servers[i].weight;
 	}
-	/* A further try takes the next one. */
-	while (skip > 0) {
-		first = (first + 1) % b->n_servers;
-		if (b->servers[first].backup == backup)
-			skip--;
-	}
-	return first;
+	return i;
+}
+
+/* The next one of the same kind, which is the same again where it is alone. */
+static size_t next_after(const struct config_backend *b, size_t i)
+{
+	bool backup = b->servers[i].backup;
+
+	do
+		i = (i + 1) % b->n_servers;
+	while (b->servers[i].backup != backup);
+	return i;
 }
 
 static size_t least_connections(const struct worker *w, const struct config_backend *b, bool backup)
@@ -60,11 +65,29 @@ static size_t least_connections(const struct worker *w, const struct config_back
 	return best;
 }
 
-const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
-				     const struct net_peer *peer, unsigned n)
+static size_t first_choice(struct worker *w, const struct config_backend *b, bool backup,
+			   const struct net_peer *peer)
 {
 	static const struct hash_key fixed = { 0x7465657072, 0x6f7879 };
+
+	switch (b->balance) {
+	case BALANCE_SOURCE:
+		/* An address goes to the same server in every process: the key is fixed. */
+		return by_weight(b, backup, hash_bytes(&fixed, peer->ip.b, sizeof(peer->ip.b)));
+	case BALANCE_LEAST_CONNECTIONS:
+		return least_connections(w, b, backup);
+	case BALANCE_ROUND_ROBIN:
+		break;
+	}
+	return by_weight(b, backup, w->servers[b->servers[0].number].turn++);
+}
+
+const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
+				     const struct net_peer *peer, unsigned n,
+				     const struct address *failed)
+{
 	const struct config_backend *b = rule->target.backend;
+	const struct config_server *last = n > 0 ? server_of(rule, failed) : NULL;
 	size_t primaries = 0, i;
 	bool backup;
 
@@ -73,24 +96,10 @@ const struct address *balance_choose(struct worker *w, const struct config_rule 
 	for (i = 0; i < b->n_servers; i++)
 		primaries += !b->servers[i].backup;
 	backup = n >= primaries && primaries < b->n_servers;
-	if (primaries == 0)
-		backup = true;
-	if (backup)
-		n -= (unsigned)primaries;
-	switch (b->balance) {
-	case BALANCE_SOURCE:
-		/* An address goes to the same server in every process: the key is fixed. */
-		i = by_weight(b, backup, hash_bytes(&fixed, peer->ip.b, sizeof(peer->ip.b)), n);
-		break;
-	case BALANCE_LEAST_CONNECTIONS:
-		i = n == 0 ? least_connections(w, b, backup) : by_weight(b, backup, w->servers[b->servers[0].number].turn++, n);
-		break;
-	case BALANCE_ROUND_ROBIN:
-	default:
-		i = by_weight(b, backup, n == 0 ? w->servers[b->servers[0].number].turn++ :
-						  w->servers[b->servers[0].number].turn - 1, n);
-		break;
-	}
+	if (last && last->backup == backup)
+		i = next_after(b, (size_t)(last - b->servers));
+	else
+		i = first_choice(w, b, backup, peer);
 	return &b->servers[i].address;
 }
 

@@ -14,9 +14,13 @@ struct config_rule;
 struct net_peer;
 struct worker;
 
-/* The address for try number n (from 0) of a rule that leads to an address or a backend. */
+/*
+ * The address for try number n (from 0) of a rule that leads to an address or a
+ * backend; failed is what the try before it got, and another is taken if there is one.
+ */
 const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
-				     const struct net_peer *peer, unsigned n);
+				     const struct net_peer *peer, unsigned n,
+				     const struct address *failed);
 /* A connection to it begins, or is over. */
 void balance_take(struct worker *w, const struct config_rule *rule, const struct address *target);
 void balance_release(struct worker *w, const struct config_rule *rule, const struct address *target);

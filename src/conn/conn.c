@@ -139,6 +139,14 @@ static void side_close(struct conn *c, struct conn_side *s)
 	s->fd = -1;
 }
 
+static void server_close(struct conn *c)
+{
+	if (c->server.fd == -1)
+		return;
+	balance_release(c->worker, c->rule, c->target);
+	side_close(c, &c->server);
+}
+
 void conn_end(struct conn *c, enum conn_end why)
 {
 	struct worker *w = c->worker;
@@ -150,10 +158,8 @@ void conn_end(struct conn *c, enum conn_end why)
 	deadline_clear(&c->deadline);
 	deadline_clear(&c->lifetime);
 	conn_log(c);
-	if (c->server.fd != -1)
-		balance_release(w, c->rule, c->target);
 	side_close(c, &c->client);
-	side_close(c, &c->server);
+	server_close(c);
 	pump_fini(&c->up);
 	pump_fini(&c->down);
 	free(c->scratch);
@@ -227,6 +233,18 @@ static void linger_read(struct conn *c)
 	}
 }
 
+/* The client has been told everything; its connection goes once it has heard, or after 2 s. */
+static void conn_linger(struct conn *c, enum conn_end why)
+{
+	c->end = why;
+	server_close(c);
+	pump_fini(&c->up);
+	conn_enter(c, CONN_LINGER);
+	deadline_set(&c->worker->timers, &c->deadline, 2000);
+	side_watch(c, &c->client, EV_READ);
+	linger_read(c);
+}
+
 void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why)
 {
 	ssize_t n = len ? send(c->client.fd, bytes, len, MSG_NOSIGNAL) : 0;
@@ -239,11 +257,7 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 		conn_end(c, why);
 		return;
 	}
-	pump_fini(&c->up);
-	conn_enter(c, CONN_LINGER);
-	deadline_set(&c->worker->timers, &c->deadline, 2000);
-	side_watch(c, &c->client, EV_READ);
-	linger_read(c);
+	conn_linger(c, why);
 }
 
 /* --- reaching the other side --- */
@@ -257,6 +271,12 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 	if (c->state != CONN_RELAY || p->shut)
 		return;
 	r = pump_run(p, from->fd, to->fd);
+	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
+		/* Who takes no more may have said something first, a refusal of an upload say. */
+		c->error = errno;
+		pump_cut(p);
+		return;
+	}
 	if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
 		bool client = (r == PUMP_READ_ERROR) == (from == &c->client);
 
@@ -270,7 +290,12 @@ static void relay_after(struct conn *c)
 	if (c->state != CONN_RELAY)
 		return;
 	if (c->up.shut && c->down.shut) {
-		conn_end(c, END_DONE);
+		if (c->down.cut)
+			conn_end(c, END_CLIENT_ERROR);
+		else if (c->up.cut) /* what the client still sends must not cost it the answer */
+			conn_linger(c, END_SERVER_ERROR);
+		else
+			conn_end(c, END_DONE);
 		return;
 	}
 	relay_deadline(c);
@@ -293,10 +318,7 @@ static void dial_failed(struct conn *c, int error)
 	unsigned retries = b ? b->connect_retries : 0;
 
 	c->error = error;
-	if (c->server.fd != -1) {
-		balance_release(c->worker, c->rule, c->target);
-		side_close(c, &c->server);
-	}
+	server_close(c);
 	if (c->tries <= retries) {
 		dial_next(c);
 		return;
@@ -314,7 +336,7 @@ static void dial_next(struct conn *c)
 	uint32_t ms = c->frontend->timeouts.connect_ms;
 	int fd = -1, r;
 
-	c->target = balance_choose(c->worker, c->rule, &c->peer, c->tries++);
+	c->target = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
 	r = net_dial(c->target, ms, &fd);
 	if (r < 0 && r != -EINPROGRESS) {
 		dial_failed(c, -r);

@@ -44,6 +44,12 @@ void pump_fini(struct pump *p)
 	pump_drop_pipe(p);
 }
 
+void pump_cut(struct pump *p)
+{
+	pump_fini(p);
+	p->eof = p->shut = p->cut = true;
+}
+
 bool pump_reserve(struct pump *p, uint32_t size)
 {
 	unsigned char *buf;

@@ -32,6 +32,7 @@ struct pump {
 	uint8_t full_reads;	/* in a row: two make bulk */
 	bool eof;		/* read; shut: passed on */
 	bool shut;
+	bool cut;		/* shut because the other end takes no more */
 	bool no_splice;
 };
 
@@ -42,6 +43,9 @@ void pump_fini(struct pump *p);
 bool pump_reserve(struct pump *p, uint32_t size);
 /* Moves what can be moved now, up to a share of the loop's turn (PUMP_WAIT then, too). */
 enum pump_result pump_run(struct pump *p, int from, int to);
+
+/* The other end takes no more: drops what is held, and neither reads nor writes again. */
+void pump_cut(struct pump *p);
 
 static inline bool pump_holds(const struct pump *p)
 {

@@ -254,6 +254,19 @@ static void a_reader_that_is_gone_is_a_write_error(void **state)
 	assert_int_equal(errno, EPIPE);
 }
 
+static void a_pump_that_is_cut_holds_nothing_and_has_ended(void **state)
+{
+	struct line *l = *state;
+
+	while (!pump_holds(&l->pump)) {
+		(void)!send(l->sender, bulk, 65536, MSG_NOSIGNAL);
+		assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	}
+	pump_cut(&l->pump);
+	assert_false(pump_holds(&l->pump));
+	assert_true(l->pump.eof && l->pump.shut && l->pump.cut);
+}
+
 static void reserved_room_keeps_what_is_held(void **state)
 {
 	struct line *l = *state;
@@ -308,6 +321,8 @@ int main(void)
 		UNIX(the_end_waits_for_bytes_that_the_reader_has_not_taken),
 		UNIX(the_end_of_one_direction_leaves_the_other_open),
 		UNIX(a_reader_that_is_gone_is_a_write_error),
+		UNIX(a_pump_that_is_cut_holds_nothing_and_has_ended),
+		TCP(a_pump_that_is_cut_holds_nothing_and_has_ended),
 		UNIX(reserved_room_keeps_what_is_held),
 	};
 
