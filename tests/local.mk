@@ -25,7 +25,14 @@ unit_tests = \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
-	tests/unit/test_route_rules
+	tests/unit/test_route_rules \
+	tests/unit/test_wire_egress_request \
+	tests/unit/test_wire_host_name \
+	tests/unit/test_wire_http_body \
+	tests/unit/test_wire_http_head \
+	tests/unit/test_wire_json_stream \
+	tests/unit/test_wire_proxy_header \
+	tests/unit/test_wire_tls_hello
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
@@ -55,6 +62,27 @@ tests_unit_test_route_property_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_rules_SOURCES = tests/unit/test_route_rules.c
 tests_unit_test_route_rules_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_egress_request_SOURCES = tests/unit/test_wire_egress_request.c
+tests_unit_test_wire_egress_request_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_host_name_SOURCES = tests/unit/test_wire_host_name.c
+tests_unit_test_wire_host_name_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_http_body_SOURCES = tests/unit/test_wire_http_body.c
+tests_unit_test_wire_http_body_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_http_head_SOURCES = tests/unit/test_wire_http_head.c
+tests_unit_test_wire_http_head_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_json_stream_SOURCES = tests/unit/test_wire_json_stream.c
+tests_unit_test_wire_json_stream_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_proxy_header_SOURCES = tests/unit/test_wire_proxy_header.c
+tests_unit_test_wire_proxy_header_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_tls_hello_SOURCES = tests/unit/test_wire_tls_hello.c
+tests_unit_test_wire_tls_hello_LDADD = $(unit_ldadd)
 endif
 
 dist_check_SCRIPTS += tests/conf/run.py

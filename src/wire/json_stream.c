@@ -25,7 +25,7 @@ struct json_stream *json_stream_new(size_t size_limit, int depth_limit)
 
 	if (!s)
 		return NULL;
-	/* json-c counts the scalars inside the innermost level as one more. */
+	/* json-c counts what the innermost level holds as one more; an empty one may pass. */
 	s->tokener = json_tokener_new_ex(depth_limit + 1);
 	if (!s->tokener) {
 		free(s);

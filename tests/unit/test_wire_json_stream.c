@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <json-c/json.h>
+
+#include "wire/json_stream.h"
+#include "base/slice.h"
+
+/* Joins the values found, in json-c's plain form, with `|`; ends with `!` where it was BAD. */
+static void frame(struct slice text, size_t step, size_t limit, char *ret, size_t size)
+{
+	struct json_stream *s = json_stream_new(limit, JSON_STREAM_DEPTH);
+	enum json_stream_result r = JSON_STREAM_MORE;
+	struct json_object *value;
+	size_t n = 0;
+
+	ret[0] = '\0';
+	for (size_t at = 0; at < text.len && r != JSON_STREAM_BAD;) {
+		size_t now = step < text.len - at ? step : text.len - at, used;
+
+		r = json_stream_feed(s, text.ptr + at, now, &used, &value);
+		assert_true(used <= now);
+		at += used;
+		if (r == JSON_STREAM_FOUND) {
+			n += (size_t)snprintf(ret + n, size - n, "%s|",
+					      json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
+			json_object_put(value);
+		} else if (r == JSON_STREAM_MORE) {
+			assert_int_equal(used, now);
+		}
+	}
+	if (r != JSON_STREAM_BAD)
+		r = json_stream_end(s, &value);
+	if (r == JSON_STREAM_FOUND) {
+		n += (size_t)snprintf(ret + n, size - n, "%s|", json_object_get_string(value));
+		json_object_put(value);
+	} else if (r == JSON_STREAM_BAD) {
+		snprintf(ret + n, size - n, "!");
+		assert_non_null(json_stream_error(s).message);
+	}
+	json_stream_free(s);
+}
+
+static void check(struct slice text, size_t limit, const char *wanted)
+{
+	char got[2000];
+
+	for (size_t step = 1; step <= text.len; step++) {
+		frame(text, step, limit, got, sizeof(got));
+		assert_string_equal(got, wanted);
+	}
+}
+
+static void values_are_found_however_they_are_cut(void **state)
+{
+	(void)state;
+	check(SLICE_LITERAL("{\"a\":[1,2]}\n"), 1000, "{\"a\":[1,2]}|");
+	check(SLICE_LITERAL("{\"a\":1}{\"b\":\"}{\"} \t\r\n []"), 1000, "{\"a\":1}|{\"b\":\"}{\"}|[]|");
+	check(SLICE_LITERAL(" \n "), 1000, "");
+	check(SLICE_LITERAL("{\"a\":\"\\u00e4\\n\"}"), 1000, "{\"a\":\"\xc3\xa4\\n\"}|");
+}
+
+static void what_is_not_json_is_bad_and_stays_so(void **state)
+{
+	(void)state;
+	check(SLICE_LITERAL("GET / HTTP/1.1"), 1000, "!");
+	check(SLICE_LITERAL("{\"a\":1}x"), 1000, "{\"a\":1}|!");
+	check(SLICE_LITERAL("{\"a\":1"), 1000, "!");
+	check(SLICE_LITERAL("{\"a\":1,}"), 1000, "!");
+	check(SLICE_LITERAL("{a:1}"), 1000, "!");
+	check(SLICE_LITERAL("{\"a\":/* */1}"), 1000, "!");
+	check(SLICE_LITERAL("{\"a\"\0:1}"), 1000, "!");
+	check(SLICE_LITERAL("\0"), 1000, "!");
+}
+
+static void size_and_depth_are_bounded(void **state)
+{
+	char text[400], got[2000];
+
+	(void)state;
+	check(SLICE_LITERAL("   [1,2,3]"), 7, "[1,2,3]|");
+	check(SLICE_LITERAL("   [1,2,3]"), 6, "!");
+	for (size_t depth = 60; depth < 70; depth++) {
+		memset(text, '[', depth);
+		text[depth] = '1';
+		memset(text + depth + 1, ']', depth);
+		frame(slice_of(text, 2 * depth + 1), 400, 1000, got, sizeof(got));
+		assert_int_equal(got[0] == '!', depth > JSON_STREAM_DEPTH);
+	}
+}
+
+static void a_field_is_found_without_case_and_the_last_wins(void **state)
+{
+	struct json_object *o = json_tokener_parse("{\"Key_ID\":1,\"x\":2,\"key_id\":3,\"n\":null}"), *value;
+
+	(void)state;
+	assert_true(json_object_find_nocase(o, "KEY_id", &value));
+	assert_int_equal(json_object_get_int(value), 3);
+	assert_true(json_object_find_nocase(o, "N", &value));
+	assert_null(value);
+	assert_false(json_object_find_nocase(o, "key", &value));
+	assert_false(json_object_find_nocase(NULL, "key", &value));
+	json_object_put(o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values_are_found_however_they_are_cut),
+		cmocka_unit_test(what_is_not_json_is_bad_and_stays_so),
+		cmocka_unit_test(size_and_depth_are_bounded),
+		cmocka_unit_test(a_field_is_found_without_case_and_the_last_wins),
+	};
+
+	return cmocka_run_group_tests_name("wire/json_stream", tests, NULL, NULL);
+}
