@@ -32,6 +32,10 @@ libteeproxy_a_SOURCES = \
 	src/config/diagnostics.h \
 	src/config/dump.c \
 	src/config/expand.c \
+	src/config/explain.c \
+	src/config/explain.h \
+	src/config/format.c \
+	src/config/import.c \
 	src/config/keywords.c \
 	src/config/keywords.h \
 	src/config/lint.c \

@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "base/xalloc.h"
 #include "config/diagnostics.h"
+#include "config/explain.h"
 #include "config/keywords.h"
 #include "config/load.h"
 #include "engine/engine.h"
@@ -21,13 +22,16 @@
 #include "master/master.h"
 #include "mode/mode.h"
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_KEYWORDS };
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_EXPLAIN, ACTION_FORMAT, ACTION_IMPORT, ACTION_KEYWORDS };
 
 static struct {
 	enum action action;
 	bool strict, json;
 	const char *file;
 	const char *log_level;
+	const char *frontend;	/* EXPLAIN: this one, and what comes to it */
+	char *const *words;
+	size_t n_words;
 } options;
 
 static void usage(FILE *out)
@@ -35,6 +39,9 @@ static void usage(FILE *out)
 	fputs("usage: teeproxy [-f FILE]                     run in the foreground\n"
 	      "       teeproxy --check[=strict,json] [-f FILE] [--env-file FILE]\n"
 	      "       teeproxy --dump [-f FILE]              the configuration as understood\n"
+	      "       teeproxy --explain FRONTEND [sni=NAME] [host=NAME] [path=PATH] [alpn=P] [from=WHO] [-f FILE]\n"
+	      "       teeproxy --format [-f FILE]            the file laid out canonically\n"
+	      "       teeproxy --import JSON                 the seed system's proxy-config.json as teeproxy.conf\n"
 	      "       teeproxy --keywords | --version | --help\n"
 	      "FILE is $PROXY_CONFIG, else " SYSCONFDIR "/teeproxy/teeproxy.conf; see teeproxy(8)\n",
 	      out);
@@ -103,6 +110,8 @@ static void parse_options(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "check", optional_argument, NULL, 'c' }, { "dump", no_argument, NULL, 'D' },
+		{ "explain", required_argument, NULL, 'X' },
+		{ "format", no_argument, NULL, 'F' }, { "import", required_argument, NULL, 'I' },
 		 { "file", required_argument, NULL, 'f' },
 		{ "env-file", required_argument, NULL, 'e' }, { "keywords", no_argument, NULL, 'k' },
 		{ "log-level", required_argument, NULL, 'l' }, { "version", no_argument, NULL, 'V' },
@@ -121,6 +130,17 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			options.action = ACTION_DUMP;
+			break;
+		case 'X':
+			options.action = ACTION_EXPLAIN;
+			options.frontend = optarg;
+			break;
+		case 'F':
+			options.action = ACTION_FORMAT;
+			break;
+		case 'I':
+			options.action = ACTION_IMPORT;
+			options.file = optarg;
 			break;
 		case 'e':
 			read_env_file(optarg);
@@ -142,7 +162,9 @@ static void parse_options(int argc, char **argv)
 			exit(1);
 		}
 	}
-	if (optind < argc)
+	options.words = argv + optind;
+	options.n_words = (size_t)(argc - optind);
+	if (optind < argc && options.action != ACTION_EXPLAIN)
 		usage_error("unexpected argument", argv[optind]);
 	if (!options.file)
 		options.file = getenv("PROXY_CONFIG");
@@ -172,26 +194,62 @@ static int check(void)
 	return status;
 }
 
-static int dump(void)
+/* --dump and --explain: what a file that loads says. */
+static int show(void)
 {
 	struct arena *tree = arena_new();
 	struct buffer out = BUFFER_INIT, told = BUFFER_INIT;
 	struct diagnostics diags;
 	struct config *config;
+	bool good = true;
 
 	diagnostics_init(&diags, tree);
 	config = config_load(&config_reader_system, options.file, tree, &diags);
-	diagnostics_print(&diags, &told);
+	if (!config || options.action == ACTION_DUMP)
+		diagnostics_print(&diags, &told);
 	fwrite(told.ptr ? told.ptr : "", 1, told.len, stderr);
-	if (config) {
+	if (config && options.action == ACTION_DUMP)
 		config_dump(config, &out);
-		fwrite(out.ptr, 1, out.len, stdout);
-	}
+	else if (config)
+		good = config_explain(config, options.frontend, options.words, options.n_words, &out);
+	fwrite(out.ptr ? out.ptr : "", 1, out.len, good ? stdout : stderr);
 	buffer_fini(&told);
 	buffer_fini(&out);
 	config_free(config);
 	arena_free(tree);
-	return config ? 0 : 1;
+	return config && good ? 0 : 1;
+}
+
+/* --format and --import: text to text, without a configuration. */
+static int rewrite(void)
+{
+	struct arena *tree = arena_new();
+	struct buffer out = BUFFER_INIT, told = BUFFER_INIT;
+	struct diagnostics diags;
+	char *text;
+	size_t len;
+	bool good;
+	int r = config_reader_system.read_file(NULL, options.file, &text, &len);
+
+	if (r < 0) {
+		fprintf(stderr, "teeproxy: cannot read \"%s\": %s\n", options.file, strerror(-r));
+		arena_free(tree);
+		return 1;
+	}
+	diagnostics_init(&diags, tree);
+	if (options.action == ACTION_FORMAT)
+		good = config_format(options.file, slice_of(text, len), tree, &diags, &out);
+	else
+		good = config_import(&config_reader_system, options.file, slice_of(text, len), tree, &diags, &out);
+	diagnostics_print(&diags, &told);
+	fwrite(told.ptr ? told.ptr : "", 1, told.len, stderr);
+	if (good)
+		fwrite(out.ptr ? out.ptr : "", 1, out.len, stdout);
+	buffer_fini(&told);
+	buffer_fini(&out);
+	free(text);
+	arena_free(tree);
+	return good ? 0 : 1;
 }
 
 /* section, name and default of every row: what the tests compare the manual with. */
@@ -233,7 +291,11 @@ int main(int argc, char **argv)
 	case ACTION_CHECK:
 		return check();
 	case ACTION_DUMP:
-		return dump();
+	case ACTION_EXPLAIN:
+		return show();
+	case ACTION_FORMAT:
+	case ACTION_IMPORT:
+		return rewrite();
 	case ACTION_KEYWORDS:
 		return print_keywords();
 	case ACTION_RUN:

@@ -87,7 +87,7 @@ endif
 
 dist_check_SCRIPTS += tests/conf/run.py
 TESTS += tests/conf/run.py
-EXTRA_DIST += tests/conf/accept tests/conf/reject
+EXTRA_DIST += tests/conf/accept tests/conf/explain tests/conf/format tests/conf/import tests/conf/reject
 
 # End to end: what the scripts share is in e2e/lib, described at its top.
 EXTRA_DIST += tests/e2e/lib/teeproxy_test.py

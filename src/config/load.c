@@ -7,7 +7,22 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buffer.h"
+#include "config/diagnostics.h"
 #include "config/model.h"
+
+/* JSON becomes text of the language first; its places are lines of that text. */
+static void expand_json(const struct config_reader *reader, const char *path, struct slice json,
+			struct arena *tree, struct diagnostics *diags, struct expanded *ret)
+{
+	struct buffer text = BUFFER_INIT;
+
+	ret->first = NULL;
+	ret->last = &ret->first;
+	if (config_import(reader, path, json, tree, diags, &text))
+		config_expand(reader, arena_printf(tree, "%s (imported)", path), buffer_slice(&text), tree, diags, ret);
+	buffer_fini(&text);
+}
 
 struct config *config_load(const struct config_reader *reader, const char *path,
 			   struct arena *tree, struct diagnostics *diags)
@@ -24,7 +39,10 @@ struct config *config_load(const struct config_reader *reader, const char *path,
 		return NULL;
 	}
 	m.out = arena_new();
-	config_expand(reader, path, slice_of(text, len), tree, diags, &expanded);
+	if (len > 0 && *text == '{')
+		expand_json(reader, path, slice_of(text, len), tree, diags, &expanded);
+	else
+		config_expand(reader, path, slice_of(text, len), tree, diags, &expanded);
 	free(text);
 	config_check(&m, &expanded);
 	if (diags->n_errors == 0)

@@ -77,11 +77,86 @@ def dump_case(path):
             print("#   " + line)
 
 
+def run(option, path, *more):
+    return subprocess.run([teeproxy, option, *more, os.path.basename(path)], cwd=os.path.dirname(path), env=env,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def golden(ok, what, *files):
+    """Compares pairs of (path, bytes); no bytes, no file."""
+    global number
+    number += 1
+    for path, got in files:
+        if os.environ.get("UPDATE") == "1":
+            if got:
+                with open(path, "wb") as out:
+                    out.write(got)
+            elif os.path.exists(path):
+                os.unlink(path)
+        want = open(path, "rb").read() if os.path.exists(path) else b""
+        if got != want:
+            ok = False
+            print("# %s is not what came:" % path)
+            for line in got.decode(errors="replace").splitlines():
+                print("#   " + line)
+    print("%sok %d - %s" % ("" if ok else "not ", number, what))
+
+
+def format_case(path):
+    """NAME.out is how NAME.conf is laid out; laid out again it stays, and it means the same."""
+    first = run("--format", path, "-f")
+    with tempfile.TemporaryDirectory() as directory:
+        again = os.path.join(directory, os.path.basename(path))
+        with open(again, "wb") as out:
+            out.write(first.stdout)
+        second = run("--format", again, "-f")
+        same = run("--dump", again, "-f").stdout == run("--dump", path, "-f").stdout
+    ok = first.returncode == 0 and second.stdout == first.stdout and (same or b"include" in first.stdout)
+    if "/format/" in path:
+        golden(ok, "format " + os.path.basename(path)[:-5], (path[:-5] + ".out", first.stdout))
+    else:
+        golden(ok, "format keeps " + os.path.basename(path)[:-5])
+
+
+def import_case(path):
+    """NAME.json becomes NAME.conf and NAME.err, and what it becomes loads as the JSON itself does."""
+    if "-env" in path:
+        env["TEE_T_KMS_KEY"] = "alias/tee-t"
+    got = run("--import", path)
+    ok = got.returncode == (1 if got.stderr else 0) and bool(got.stdout) != bool(got.stderr)
+    if ok and got.stdout:
+        with tempfile.TemporaryDirectory() as directory:
+            text = os.path.join(directory, "imported.conf")
+            with open(text, "wb") as out:
+                out.write(got.stdout)
+            ok = run("--dump", text, "-f").stdout == run("--dump", path, "-f").stdout != b""
+    golden(ok, "import " + os.path.basename(path)[:-5], (path[:-5] + ".conf", got.stdout), (path[:-5] + ".err", got.stderr))
+    env.pop("TEE_T_KMS_KEY", None)
+
+
+def explain_case(path):
+    """What --explain says to each line of NAME.ask is NAME.out."""
+    said = b""
+    for line in open(path[:-5] + ".ask"):
+        got = run("--explain", path, *line.split(), "-f")
+        said += b"$ " + line.encode() + got.stdout + got.stderr
+    golden(True, "explain " + os.path.basename(path)[:-5], (path[:-5] + ".out", said))
+
+
 cases = [(k, p) for k in ("accept", "reject") for p in sorted(glob.glob(os.path.join(here, k, "*.conf")))]
 dumps = [p for k, p in cases if k == "accept"]
-print("1..%d" % (len(cases) + len(dumps)))
+formats = dumps + sorted(glob.glob(os.path.join(here, "format", "*.conf")))
+imports = sorted(glob.glob(os.path.join(here, "import", "*.json")))
+explains = sorted(glob.glob(os.path.join(here, "explain", "*.conf")))
+print("1..%d" % (len(cases) + len(dumps) + len(formats) + len(imports) + len(explains)))
 for kind, path in cases:
     case(kind, path)
 for path in dumps:
     dump_case(path)
+for path in formats:
+    format_case(path)
+for path in imports:
+    import_case(path)
+for path in explains:
+    explain_case(path)
 sys.exit(0)
