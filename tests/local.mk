@@ -117,5 +117,8 @@ check-all: all
 dist_check_SCRIPTS += tests/conf/manual.py
 TESTS += tests/conf/manual.py
 
+dist_check_SCRIPTS += tests/e2e/https-route.py
+TESTS += tests/e2e/https-route.py
+
 dist_check_SCRIPTS += tests/e2e/tcp-relay.py
 TESTS += tests/e2e/tcp-relay.py
