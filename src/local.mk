@@ -75,6 +75,8 @@ libteeproxy_a_SOURCES = \
 	src/master/privileges.h \
 	src/master/runnable.c \
 	src/master/runnable.h \
+	src/master/sandbox.c \
+	src/master/sandbox.h \
 	src/master/sockets.c \
 	src/master/sockets.h \
 	src/mode/https.c \

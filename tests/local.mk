@@ -122,3 +122,9 @@ TESTS += tests/e2e/https-route.py
 
 dist_check_SCRIPTS += tests/e2e/tcp-relay.py
 TESTS += tests/e2e/tcp-relay.py
+
+dist_check_SCRIPTS += tests/e2e/master-watches-the-engine.py
+TESTS += tests/e2e/master-watches-the-engine.py
+
+dist_check_SCRIPTS += tests/e2e/reload-loses-nothing.py
+TESTS += tests/e2e/reload-loses-nothing.py

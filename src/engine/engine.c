@@ -83,6 +83,18 @@ static void accept_watch(struct crew *crew, bool on)
 	}
 }
 
+/*
+ * For good: an address that only this engine still had open would take clients
+ * into a backlog that nobody reads.  Each socket has exactly one crew.
+ */
+static void accept_end(struct crew *crew)
+{
+	accept_watch(crew, false);
+	for (size_t i = 0; i < crew->n_accepting; i++)
+		close(crew->accepting[i].listener->fd);
+	crew->n_accepting = 0;
+}
+
 static void accept_pause(struct crew *crew, int error)
 {
 	if (crew->paused)
@@ -196,7 +208,7 @@ static void woken(struct ev_loop *loop, ev_async *async, int events)
 	(void)events;
 	read_mail(crew);
 	if (s->draining)
-		accept_watch(crew, false);
+		accept_end(crew);
 	if (s->stopping) {
 		conn_end_all(&crew->worker);
 		ev_break(loop, EVBREAK_ALL);

@@ -29,6 +29,7 @@
 #include "log/log.h"
 #include "master/privileges.h"
 #include "master/runnable.h"
+#include "master/sandbox.h"
 #include "master/sockets.h"
 
 enum {
@@ -115,12 +116,15 @@ static _Noreturn void engine_child(struct master *m, const struct privileges *p,
 		if (m->engines[i].pid)
 			close(m->engines[i].control);
 	}
+	/* An address that this configuration no longer has would stay open in us. */
+	sockets_forget(&m->sockets, m->listeners, m->n_listeners);
 	prctl(PR_SET_NAME, "teeproxy-engine", 0, 0, 0);
 	r = privileges_drop(p);
 	if (r < 0) {
 		log_error("cannot drop privileges: %s", strerror(-r));
 		_exit(1);
 	}
+	sandbox_enter(m->config);
 	r = m->options->engine(&setup);
 	if (__lsan_do_leak_check)
 		__lsan_do_leak_check();
@@ -305,8 +309,11 @@ static bool serve(struct master *m, struct config *c)
 static void reload(struct master *m)
 {
 	struct config *c;
+	char state[64];
 
-	notify("RELOADING=1");
+	/* Type=notify-reload tells its own reloads by the time. */
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now_ms() * 1000);
+	notify(state);
 	c = load(m, false);
 	if (!c)
 		log_error("the configuration has errors; the running one stays");
@@ -332,6 +339,8 @@ static void stop(struct master *m)
 		else
 			tell(&m->engines[i], ENGINE_STOP);
 	}
+	/* Who comes now is refused, rather than left in a backlog that nobody reads. */
+	sockets_fini(&m->sockets);
 }
 
 static void engine_died(struct master *m, struct engine_process *e, int status)

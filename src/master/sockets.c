@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/xalloc.h"
@@ -18,7 +19,9 @@
 struct open_socket {
 	struct list node;
 	char *text;	/* of the address: what makes it the same over reloads */
-	char *path;	/* of a Unix socket file, or NULL */
+	char *path;	/* of a Unix socket file, or NULL: there is none to remove */
+	dev_t dev;	/* which file that is */
+	ino_t ino;
 	unsigned slot;
 	int fd;
 	bool fresh;	/* opened by the call that is under way */
@@ -31,9 +34,12 @@ void sockets_init(struct sockets *s)
 
 static void socket_close(struct open_socket *o)
 {
+	struct stat st;
+
 	list_del(&o->node);
 	close(o->fd);
-	if (o->path)
+	/* Another program may have put its own there meanwhile. */
+	if (o->path && lstat(o->path, &st) == 0 && st.st_dev == o->dev && st.st_ino == o->ino)
 		unlink(o->path);
 	free(o->path);
 	free(o->text);
@@ -63,6 +69,7 @@ static int socket_open(struct sockets *s, const struct config_listen *l, unsigne
 		       struct open_socket **ret)
 {
 	struct open_socket *o = socket_find(s, l->address.text, slot);
+	struct stat st;
 	int fd;
 
 	if (!o) {
@@ -76,7 +83,11 @@ static int socket_open(struct sockets *s, const struct config_listen *l, unsigne
 		}
 		o = xcalloc(1, sizeof(*o));
 		o->text = xstrdup(l->address.text);
-		o->path = l->address.kind == ADDRESS_UNIX ? xstrdup(l->address.name) : NULL;
+		if (l->address.kind == ADDRESS_UNIX && lstat(l->address.name, &st) == 0) {
+			o->path = xstrdup(l->address.name);
+			o->dev = st.st_dev;
+			o->ino = st.st_ino;
+		}
 		o->slot = slot;
 		o->fd = fd;
 		o->fresh = true;
@@ -144,7 +155,8 @@ int sockets_open(struct sockets *s, const struct config *c, unsigned slots,
 	return 0;
 }
 
-void sockets_keep(struct sockets *s, const struct engine_listener *listeners, size_t n)
+static void close_others(struct sockets *s, const struct engine_listener *listeners, size_t n,
+			 bool remove_files)
 {
 	struct list *node, *next;
 
@@ -154,7 +166,22 @@ void sockets_keep(struct sockets *s, const struct engine_listener *listeners, si
 
 		for (size_t i = 0; i < n && !used; i++)
 			used = listeners[i].fd == o->fd;
-		if (!used)
-			socket_close(o);
+		if (used)
+			continue;
+		if (!remove_files) {
+			free(o->path);
+			o->path = NULL;
+		}
+		socket_close(o);
 	}
+}
+
+void sockets_keep(struct sockets *s, const struct engine_listener *listeners, size_t n)
+{
+	close_others(s, listeners, n, true);
+}
+
+void sockets_forget(struct sockets *s, const struct engine_listener *listeners, size_t n)
+{
+	close_others(s, listeners, n, false);
 }

@@ -32,5 +32,7 @@ int sockets_open(struct sockets *s, const struct config *c, unsigned slots,
 		 struct engine_listener **ret, size_t *ret_n);
 /* Closes what none of the listeners of the configuration in use is. */
 void sockets_keep(struct sockets *s, const struct engine_listener *listeners, size_t n);
+/* The same in a child: no file of a socket is removed. */
+void sockets_forget(struct sockets *s, const struct engine_listener *listeners, size_t n);
 
 #endif
