@@ -55,7 +55,7 @@ struct crew {
 	pthread_t thread;
 	struct accepting *accepting;
 	size_t n_accepting;
-	bool paused;
+	bool paused, done_accepting;
 	ev_timer resume;
 	ev_prepare turn;
 	ev_async wake;
@@ -68,8 +68,15 @@ struct engine {
 	struct engine_shared shared;
 	struct crew *crews;
 	unsigned n;
+	_Atomic unsigned n_accepting;	/* crews that may still deal descriptors out */
 	int done_fd;	/* each worker that ends adds one */
 };
+
+static void wake_all(struct engine *e)
+{
+	for (unsigned i = 0; i < e->n; i++)
+		ev_async_send(e->crews[i].worker.loop, &e->crews[i].wake);
+}
 
 /* --- accepting --- */
 
@@ -89,10 +96,16 @@ static void accept_watch(struct crew *crew, bool on)
  */
 static void accept_end(struct crew *crew)
 {
+	if (crew->done_accepting)
+		return;
+	crew->done_accepting = true;
 	accept_watch(crew, false);
 	for (size_t i = 0; i < crew->n_accepting; i++)
 		close(crew->accepting[i].listener->fd);
 	crew->n_accepting = 0;
+	/* The last one tells those that waited for letters from it. */
+	if (--crew->engine->n_accepting == 0)
+		wake_all(crew->engine);
 }
 
 static void accept_pause(struct crew *crew, int error)
@@ -229,7 +242,11 @@ static void turn_over(struct ev_loop *loop, ev_prepare *prepare, int events)
 		pool_put(&w->conns, container_of(node, struct conn, node));
 	}
 	log_flush(&w->log);
-	if (w->shared->draining && w->n_live == 0)
+	if (!w->shared->draining || crew->engine->n_accepting > 0)
+		return;
+	/* Nobody deals out any more: what lies in the mailbox now is the last of it. */
+	read_mail(crew);
+	if (w->n_live == 0)
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -314,12 +331,6 @@ static void crew_fini(struct crew *crew)
 }
 
 /* --- the engine's own thread: the master's word --- */
-
-static void wake_all(struct engine *e)
-{
-	for (unsigned i = 0; i < e->n; i++)
-		ev_async_send(e->crews[i].worker.loop, &e->crews[i].wake);
-}
 
 static void begin_drain(struct engine *e, int *ret_grace_ms)
 {
@@ -431,6 +442,7 @@ int engine_run(const struct engine_setup *setup)
 	e.shared.setup = setup;
 	e.shared.max_connections = connection_limit(setup->config);
 	e.shared.per_frontend = xcalloc(setup->config->n_frontends, sizeof(*e.shared.per_frontend));
+	e.n_accepting = e.n;
 	e.done_fd = eventfd(0, EFD_CLOEXEC);
 	e.crews = xcalloc(e.n, sizeof(*e.crews));
 	for (unsigned i = 0; i < e.n; i++) {
