@@ -72,6 +72,8 @@ def started_or_ended():
 	return checked.process.poll() is not None or "READY=1" in checked.notifications()
 until(started_or_ended, "the proxy with an egress frontend is up, or ends")
 egress = checked if checked.process.poll() is None else None
+if not egress:
+	checked.process = None
 
 
 def need_egress():
