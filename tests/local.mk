@@ -128,3 +128,6 @@ TESTS += tests/e2e/master-watches-the-engine.py
 
 dist_check_SCRIPTS += tests/e2e/reload-loses-nothing.py
 TESTS += tests/e2e/reload-loses-nothing.py
+
+EXTRA_DIST += tests/acme/acme.py
+TESTS += tests/acme/acme.py

@@ -21,13 +21,6 @@ frontend https {
 	sni absent.test -> vsock:77:8443
 	sni nobody.test -> vsock:1:9
 }
-frontend http {
-	listen vsock:*:80
-	listen 127.0.0.1:$PLAIN
-	host k.test -> vsock:tee-k:8080
-	host absent.test -> vsock:77:8080
-	host nobody.test -> vsock:1:9
-}
 frontend echo mode tcp {
 	listen vsock:*:7000
 	listen 127.0.0.1:$ECHO
@@ -57,10 +50,23 @@ frontend unknown mode tcp {
 }
 """
 
+HTTP = """
+enclave tee-k cid 1
+
+frontend http {
+	listen vsock:*:80
+	listen 127.0.0.1:$PLAIN
+	host k.test -> vsock:tee-k:8080
+	host absent.test -> vsock:77:8080
+	host nobody.test -> vsock:1:9
+}
+"""
+
 tee_k = Enclave("tee-k", ["k.test"], "vsock:*:8443")
 tee_k_http = Server(http_handler("tee-k"), "vsock:*:8080")
 echo = Server(echo_handler, "vsock:*:7")
-proxy = Teeproxy(CONF, ports=["WEB", "PLAIN", "ECHO", "MANY", "DYING", "BACKLOG"])
+proxy = Teeproxy(CONF, ports=["WEB", "ECHO", "MANY", "DYING", "BACKLOG"])
+http = if_engine(HTTP, ports=["PLAIN"])
 
 
 def ends_empty(s):
@@ -83,7 +89,7 @@ def https_from_vsock_to_vsock():
 
 @case
 def http_from_tcp_and_from_vsock_to_vsock():
-	for where in (proxy.port("PLAIN"), "vsock:1:80"):
+	for where in (http.port("PLAIN"), "vsock:1:80"):
 		with connect_to(address_of(where)) as s:
 			for size in (0, 100000):
 				got = request(s, "k.test", method="POST", body=b"b" * size).body
@@ -106,16 +112,16 @@ def a_peers_cid_reaches_the_log():
 
 @case
 def an_absent_cid_is_a_502_and_named_in_the_log():
-	got = http_get(proxy.port("PLAIN"), "absent.test")
+	got = http_get(http.port("PLAIN"), "absent.test")
 	true(got.start.startswith("HTTP/1.1 502 "), got.start)
-	proxy.wait_log(r"vsock:77:8080")
+	http.wait_log(r"vsock:77:8080")
 
 
 @case
 def a_port_nobody_listens_on_is_a_502_and_named_in_the_log():
-	got = http_get(proxy.port("PLAIN"), "nobody.test")
+	got = http_get(http.port("PLAIN"), "nobody.test")
 	true(got.start.startswith("HTTP/1.1 502 "), got.start)
-	proxy.wait_log(r"vsock:1:9")
+	http.wait_log(r"vsock:1:9")
 
 
 @case

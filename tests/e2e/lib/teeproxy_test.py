@@ -38,6 +38,7 @@ import atexit
 import collections
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -58,6 +59,7 @@ SANITIZER = re.compile(r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer
 
 DIR = tempfile.mkdtemp(prefix="tp-")	# short: the path of a Unix socket has 107 bytes
 _proxies = []
+_numbers = itertools.count()
 _cases = []
 _cleanups = []
 
@@ -185,7 +187,7 @@ class Teeproxy:
 
 	def __init__(self, config, ports=(), env=None, args=(), wrap=(), ready=True, name="teeproxy"):
 		self.process = None
-		self.name = "%s-%d" % (name, len(_proxies))
+		self.name = "%s-%d" % (name, next(_numbers))
 		self.file = os.path.join(DIR, self.name + ".conf")
 		self.log_path = os.path.join(DIR, self.name + ".log")
 		self.env = dict(env or {})
@@ -318,6 +320,29 @@ class Teeproxy:
 				os.killpg(self.process.pid, signal.SIGKILL)
 			self.process.wait()
 		self.process = None
+
+
+class _NoEngine:
+	def __init__(self, why):
+		self.why = why
+
+	def __getattr__(self, name):
+		raise Skip(self.why)
+
+
+def if_engine(config, **more):
+	"""Teeproxy(config, ...), or where this build has no engine for one of its modes yet, something
+	that makes each case skip that touches it.  Any other refusal to start is an error."""
+	tried = Teeproxy(config, ready=False, **more)
+	def known():
+		return "READY=1" in tried.notifications() or tried.process.poll() is not None
+	until(known, "the proxy is ready or ends")
+	missing = re.search(r"mode \w+ has no engine yet", tried.log())
+	if tried.process.poll() is None or not missing:
+		tried.wait_ready()
+		return tried
+	_proxies.remove(tried)
+	return _NoEngine(missing.group(0))
 
 
 def teeproxy(*args, env=None, stdin=None):
