@@ -102,8 +102,11 @@ libteeproxy_a_SOURCES = \
 	src/wire/egress_request.h \
 	src/wire/host_name.c \
 	src/wire/host_name.h \
+	src/wire/http_answer.c \
 	src/wire/http_body.c \
 	src/wire/http_body.h \
+	src/wire/http_forward.c \
+	src/wire/http_forward.h \
 	src/wire/http_head.c \
 	src/wire/http_head.h \
 	src/wire/json_stream.c \

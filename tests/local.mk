@@ -29,6 +29,7 @@ unit_tests = \
 	tests/unit/test_wire_egress_request \
 	tests/unit/test_wire_host_name \
 	tests/unit/test_wire_http_body \
+	tests/unit/test_wire_http_forward \
 	tests/unit/test_wire_http_head \
 	tests/unit/test_wire_json_stream \
 	tests/unit/test_wire_proxy_header \
@@ -83,6 +84,9 @@ tests_unit_test_wire_proxy_header_LDADD = $(unit_ldadd)
 
 tests_unit_test_wire_tls_hello_SOURCES = tests/unit/test_wire_tls_hello.c
 tests_unit_test_wire_tls_hello_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_http_forward_SOURCES = tests/unit/test_wire_http_forward.c
+tests_unit_test_wire_http_forward_LDADD = $(unit_ldadd)
 endif
 
 dist_check_SCRIPTS += tests/conf/run.py

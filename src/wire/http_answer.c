@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers of our own.  All end the connection and say so, but for the 502, whose
+ * bytes are older than this program and are compared by its clients.
+ */
+#include <config.h>
+
+#include "wire/http_forward.h"
+
+#define ANSWER(status, fields, length, text)                                                       \
+	SLICE_LITERAL("HTTP/1.1 " status "\r\nContent-Type: text/plain\r\nConnection: close\r\n"   \
+		      fields "Content-Length: " length "\r\n\r\n" text)
+
+static struct slice answer_whole(unsigned status)
+{
+	switch (status) {
+	case 400:
+		return ANSWER("400 Bad Request", "", "25", "The request is malformed\n");
+	case 403:
+		return ANSWER("403 Forbidden", "", "20", "This is not for you\n");
+	case 405:
+		return ANSWER("405 Method Not Allowed", "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", "27", "CONNECT is not served here\n");
+	case 408:
+		return ANSWER("408 Request Timeout", "", "35", "The request did not arrive in time\n");
+	case 421:
+		return ANSWER("421 Misdirected Request", "", "28", "No such host is served here\n");
+	case 431:
+		return ANSWER("431 Request Header Fields Too Large", "", "37", "The head of the request is too large\n");
+	case 501:
+		return ANSWER("501 Not Implemented", "", "38", "The transfer coding is not known here\n");
+	case 503:
+		return ANSWER("503 Service Unavailable", "", "35", "There is no capacity at the moment\n");
+	case 504:
+		return ANSWER("504 Gateway Timeout", "", "35", "The service did not answer in time\n");
+	case 505:
+		return ANSWER("505 HTTP Version Not Supported", "", "43", "Only HTTP/1.0 and HTTP/1.1 are spoken here\n");
+	default:
+		break;
+	}
+	return SLICE_LITERAL("HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n"
+			     "Content-Length: 19\r\n\r\nService unavailable");
+}
+
+struct slice http_answer(unsigned status, bool to_head)
+{
+	struct slice whole = answer_whole(status);
+	const char *end;
+
+	if (!to_head)
+		return whole;
+	end = memmem(whole.ptr, whole.len, "\r\n\r\n", 4);
+	return slice_of(whole.ptr, (size_t)(end - whole.ptr) + 4);
+}
