@@ -58,6 +58,8 @@ libteeproxy_a_SOURCES = \
 	src/conn/conn.h \
 	src/conn/conn_end.def \
 	src/conn/conn_states.def \
+	src/conn/http_exchange.c \
+	src/conn/http_exchange.h \
 	src/conn/pump.c \
 	src/conn/pump.h \
 	src/engine/engine.c \

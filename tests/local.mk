@@ -19,6 +19,7 @@ if HAVE_CMOCKA
 unit_tests = \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
+	tests/unit/test_conn_http_exchange \
 	tests/unit/test_conn_pump \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
@@ -87,6 +88,9 @@ tests_unit_test_wire_tls_hello_LDADD = $(unit_ldadd)
 
 tests_unit_test_wire_http_forward_SOURCES = tests/unit/test_wire_http_forward.c
 tests_unit_test_wire_http_forward_LDADD = $(unit_ldadd)
+
+tests_unit_test_conn_http_exchange_SOURCES = tests/unit/test_conn_http_exchange.c
+tests_unit_test_conn_http_exchange_LDADD = $(unit_ldadd)
 endif
 
 dist_check_SCRIPTS += tests/conf/run.py
