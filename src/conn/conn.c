@@ -5,8 +5,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -270,6 +268,7 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 
 	if (c->state != CONN_RELAY || p->shut)
 		return;
+	p->last = p == &c->up ? c->down.shut : c->up.shut;
 	r = pump_run(p, from->fd, to->fd);
 	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
 		/* Who takes no more may have said something first, a refusal of an upload say. */
@@ -307,8 +306,12 @@ static void conn_connected(struct conn *c)
 	c->connected = ev_now(c->worker->loop);
 	c->error = 0;
 	conn_enter(c, CONN_RELAY);
-	if (c->up.len > 0 || c->up.eof)
+	if (c->up.eof) {
 		relay_run(c, &c->up, &c->client, &c->server);
+	} else if (pump_flush(&c->up, c->server.fd) == -1) {
+		c->error = errno;
+		conn_end(c, END_SERVER_ERROR);
+	}
 	relay_after(c);
 }
 
@@ -331,10 +334,15 @@ static void dial_failed(struct conn *c, int error)
 
 static void conn_io(struct ev_loop *loop, ev_io *io, int events);
 
+static bool is_tcp(const struct address *a)
+{
+	return a->kind == ADDRESS_TCP_IP;
+}
+
 static void dial_next(struct conn *c)
 {
 	uint32_t ms = c->frontend->timeouts.connect_ms;
-	int fd = -1, r;
+	int fd = -1, sent = 0, r;
 
 	c->target = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
 	r = net_dial(c->target, ms, &fd);
@@ -346,7 +354,15 @@ static void dial_next(struct conn *c)
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
-	if (r == 0)
+	/* A near TCP peer has answered by now: sending asks, and is what comes next anyway. */
+	if (r != 0 && c->up.len > 0 && is_tcp(c->target)) {
+		sent = pump_flush(&c->up, fd);
+		if (sent == -1) {
+			dial_failed(c, errno);
+			return;
+		}
+	}
+	if (r == 0 || sent == 1)
 		conn_connected(c);
 	else
 		side_watch(c, &c->server, EV_WRITE);
@@ -537,7 +553,6 @@ void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 	const struct config_frontend *f = l->frontend;
 	const struct mode_ops *mode = w->shared->setup->modes[f->mode];
 	enum conn_end refused;
-	int one = 1;
 
 	if (!c) {
 		log_error("out of memory for a connection, closing it");
@@ -570,9 +585,6 @@ void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 		conn_end(c, refused);
 		return;
 	}
-	/* vsock and Unix have no TCP options. */
-	if (peer->storage.ss_family == AF_INET || peer->storage.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	conn_enter(c, CONN_HELLO);
 	deadline_set(&w->timers, &c->lifetime, f->timeouts.lifetime_ms);
 	if (mode->scratch_size && !(c->scratch = calloc(1, mode->scratch_size))) {

@@ -72,8 +72,7 @@ bool pump_reserve(struct pump *p, uint32_t size)
 	return true;
 }
 
-/* 1: all written; 0: would block; -1: error. */
-static int pump_write(struct pump *p, int to)
+int pump_flush(struct pump *p, int to)
 {
 	while (p->len > 0) {
 		ssize_t n = send(to, p->buf + p->first, p->len, MSG_NOSIGNAL);
@@ -167,7 +166,8 @@ static void pump_end(struct pump *p, int to)
 	pump_drop_buffer(p);
 	pump_drop_pipe(p);
 	/* ENOTCONN: the other side is gone, which it says in its own direction. */
-	shutdown(to, SHUT_WR);
+	if (!p->last)
+		shutdown(to, SHUT_WR);
 	p->shut = true;
 }
 
@@ -178,7 +178,7 @@ enum pump_result pump_run(struct pump *p, int from, int to)
 	for (int round = 0; round < ROUNDS; round++) {
 		ssize_t n;
 
-		switch (pump_write(p, to)) {
+		switch (pump_flush(p, to)) {
 		case -1:
 			return PUMP_WRITE_ERROR;
 		case 0:

@@ -34,6 +34,7 @@ struct pump {
 	bool shut;
 	bool cut;		/* shut because the other end takes no more */
 	bool no_splice;
+	bool last;	/* the other direction is over: close(2) will pass this end on */
 };
 
 void pump_init(struct pump *p, uint32_t size);
@@ -41,6 +42,8 @@ void pump_init(struct pump *p, uint32_t size);
 void pump_fini(struct pump *p);
 /* Room for at least size bytes behind what is held; false where there is no memory. */
 bool pump_reserve(struct pump *p, uint32_t size);
+/* Writes what is held and reads nothing: 1 when nothing is left, 0 when to would block, -1 with errno. */
+int pump_flush(struct pump *p, int to);
 /* Moves what can be moved now, up to a share of the loop's turn (PUMP_WAIT then, too). */
 enum pump_result pump_run(struct pump *p, int from, int to);
 

@@ -172,6 +172,8 @@ int net_listen(const struct address *a, unsigned socket_mode, bool reuseport)
 		return -errno;
 	/* vsock knows no SO_REUSEPORT and no TIME_WAIT. */
 	if (tcp && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1 ||
+		    /* Accepted sockets have it from their listener: tcp(7). */
+		    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
 		    (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) == -1) ||
 		    (sa.storage.ss_family == AF_INET6 &&
 		     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, a->kind == ADDRESS_TCP_ANY ? &zero : &one,
