@@ -139,3 +139,4 @@ TESTS += tests/e2e/reload-loses-nothing.py
 
 EXTRA_DIST += tests/acme/acme.py
 TESTS += tests/acme/acme.py
+include tests/bench/local.mk
