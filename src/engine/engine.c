@@ -347,10 +347,30 @@ static void begin_stop(struct engine *e)
 	wake_all(e);
 }
 
+/* One message, and the descriptor that came with it, or -1. */
+static ssize_t receive(int fd, char *ret_message, int *ret_fd)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { ret_message, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+	*ret_fd = -1;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+	return n;
+}
+
 static void hear_master(struct engine *e, int fd, int *ret_grace_ms)
 {
 	char message;
-	ssize_t n = recv(fd, &message, 1, 0);
+	int log_fd;
+	ssize_t n = receive(fd, &message, &log_fd);
 
 	if (n == -1 && (errno == EINTR || errno == EAGAIN))
 		return;
@@ -358,12 +378,14 @@ static void hear_master(struct engine *e, int fd, int *ret_grace_ms)
 		begin_stop(e);
 	} else if (message == ENGINE_DRAIN) {
 		begin_drain(e, ret_grace_ms);
-	} else if (message == ENGINE_REOPEN) {
-		int r = log_reopen();
+	} else if (message == ENGINE_REOPEN && log_fd != -1) {
+		int r = log_replace(log_fd);
 
 		if (r < 0)
-			log_error("cannot open the log file again: %s", strerror(-r));
+			log_error("cannot take the new log file: %s", strerror(-r));
 	}
+	if (log_fd != -1)
+		close(log_fd);
 }
 
 static double monotonic(void)

@@ -57,17 +57,29 @@ int log_open(const struct config_log *config)
 	return 0;
 }
 
+int log_descriptor(void)
+{
+	return log_state.fd;
+}
+
+int log_replace(int fd)
+{
+	/* What is under way on other threads ends up in the one or the other. */
+	if (log_state.fd == -1)
+		return -EBADF;
+	return dup3(fd, log_state.fd, O_CLOEXEC) == -1 ? -errno : 0;
+}
+
 int log_reopen(void)
 {
-	int fd, r = 0;
+	int fd, r;
 
 	if (!log_state.path)
 		return 0;
 	fd = open_file(log_state.path);
 	if (fd < 0)
 		return fd;
-	if (dup3(fd, log_state.fd, O_CLOEXEC) == -1)
-		r = -errno;
+	r = log_replace(fd);
 	close(fd);
 	return r;
 }

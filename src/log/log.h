@@ -7,7 +7,7 @@
  * strangers, so every byte that could end a value or a line is escaped.  Nothing
  * secret is ever handed in.
  *
- * log_open() is called once, before threads exist; log_reopen() swaps the
+ * log_open() is called before threads exist; log_reopen() and log_replace() swap the
  * descriptor under the others' feet by dup3(2).  All else may be called by any
  * thread.  A worker gathers its access lines in a log_batch and writes them once a
  * turn of its loop.  Lines that the sink does not take are dropped and counted.
@@ -37,6 +37,9 @@ struct log_batch {
 /* 0 or -errno where the file cannot be opened.  syslog and journal: -ENOTSUP so far. */
 int log_open(const struct config_log *config);
 int log_reopen(void);
+/* The sink's descriptor, borrowed, or -1; and another in its place, which stays the caller's. */
+int log_descriptor(void);
+int log_replace(int fd);
 void log_set_level(enum config_log_level level);
 bool log_wants(enum config_log_level level);
 /* The words of "level": false for another. */

@@ -183,6 +183,28 @@ static void tell(struct engine_process *e, char message)
 		log_warning("cannot tell engine %d: %s, ignoring", (int)e->pid, strerror(errno));
 }
 
+/* It may not open the file itself: it is another user, in a sandbox. */
+static void tell_log(struct engine_process *e)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	char message = ENGINE_REOPEN;
+	struct iovec iov = { &message, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int fd = log_descriptor();
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(e->control, &m, MSG_NOSIGNAL) == -1)
+		log_warning("cannot give engine %d the new log: %s, ignoring", (int)e->pid, strerror(errno));
+}
+
 /* The engine keeps its own grace time; past a second more it is killed. */
 static void drain(struct master *m, struct engine_process *e)
 {
@@ -402,10 +424,22 @@ static void restart(struct master *m)
 	m->restart_at_ms = now_ms() + m->restart_delay_ms;
 }
 
+static void reopen_log(struct master *m)
+{
+	int r = log_reopen();
+
+	if (r < 0)
+		log_error("cannot open the log file again: %s, going on with the old one", strerror(-r));
+	else if (m->config->global.log.sink == LOG_TO_FILE)
+		log_notice("the log file was opened again");
+	for (unsigned i = 0; i < ENGINES_MAX && r == 0 && m->config->global.log.sink == LOG_TO_FILE; i++) {
+		if (m->engines[i].pid)
+			tell_log(&m->engines[i]);
+	}
+}
+
 static void handle_signal(struct master *m, uint32_t number)
 {
-	int r;
-
 	switch (number) {
 	case SIGHUP:
 		if (!m->stopping)
@@ -416,11 +450,7 @@ static void handle_signal(struct master *m, uint32_t number)
 		stop(m);
 		break;
 	case SIGUSR1:
-		r = log_reopen();
-		if (r < 0)
-			log_error("cannot open the log file again: %s", strerror(-r));
-		for (unsigned i = 0; i < ENGINES_MAX; i++)
-			tell(&m->engines[i], ENGINE_REOPEN);
+		reopen_log(m);
 		break;
 	case SIGCHLD:
 		reap(m);

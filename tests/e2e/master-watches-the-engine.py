@@ -107,6 +107,19 @@ def an_engine_that_dies_is_started_again_and_the_log_says_why():
 
 
 @case
+def sigusr1_opens_the_log_file_again_also_for_an_engine_that_may_not():
+	p = start("rotates", more="log file $DIR/rotates.txt")
+	dial(p).close()
+	old, new = os.path.join(DIR, "rotates.1"), os.path.join(DIR, "rotates.txt")
+	until(lambda: "frontend=echo" in open(new).read(), "a line is logged")
+	os.rename(new, old)
+	os.kill(p.pid, signal.SIGUSR1)
+	until(lambda: os.path.exists(new) and "opened again" in open(new).read(), "the file is made anew")
+	until(lambda: (dial(p).close(), "frontend=echo" in open(new).read())[1], "the engine writes into it")
+	p.stop()
+
+
+@case
 def an_engine_whose_master_dies_ends_too():
 	p = start("orphan")
 	(engine,) = p.engines()
