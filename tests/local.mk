@@ -140,3 +140,7 @@ TESTS += tests/e2e/reload-loses-nothing.py
 EXTRA_DIST += tests/acme/acme.py
 TESTS += tests/acme/acme.py
 include tests/bench/local.mk
+
+
+dist_check_SCRIPTS += tests/demo/demo-answers.sh
+TESTS += tests/demo/demo-answers.sh
