@@ -125,6 +125,9 @@ check-all: all
 dist_check_SCRIPTS += tests/conf/manual.py
 TESTS += tests/conf/manual.py
 
+dist_check_SCRIPTS += tests/conf/misspelled.py
+TESTS += tests/conf/misspelled.py
+
 dist_check_SCRIPTS += tests/e2e/https-route.py
 TESTS += tests/e2e/https-route.py
 

@@ -9,7 +9,7 @@
 
 #include "base/xalloc.h"
 
-enum { ARENA_ALIGN = 16, ARENA_CHUNK = 64 * 1024 };
+enum { ARENA_ALIGN = 8, ARENA_CHUNK = 64 * 1024 };
 
 struct chunk {
 	struct chunk *next;

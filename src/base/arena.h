@@ -19,7 +19,7 @@ struct arena;
 struct arena *arena_new(void);
 void arena_free(struct arena *a);	/* takes NULL */
 
-/* Zeroed memory aligned for any type; never NULL, also for size 0. */
+/* Zeroed memory aligned for pointers and 64-bit numbers; never NULL, also for size 0. */
 void *arena_alloc(struct arena *a, size_t size);
 /* The same for count * size, which may not overflow. */
 void *arena_calloc(struct arena *a, size_t count, size_t size);

@@ -82,6 +82,7 @@ static void unknown_statement(struct model *m, enum keyword_section section, con
 	const struct ast_word *w = &st->first->word;
 	const char *alias = keyword_alias(w->value), *second = NULL, *text = w->value;
 	struct suggestion near;
+	struct span at = w->span;
 
 	if (st->first->next && st->first->next->kind == ITEM_WORD)
 		second = st->first->next->word.value;
@@ -100,8 +101,11 @@ static void unknown_statement(struct model *m, enum keyword_section section, con
 		else if (blank && !near.best && strncmp(text, name, (size_t)(blank - name) + 1) == 0)
 			near.best = name; /* the first word is right: any of its seconds */
 	}
+	/* Of two words, the one that is wrong. */
+	if (suggest_result(&near) && text != w->value && strncmp(suggest_result(&near), text, strcspn(text, " ") + 1) == 0)
+		at = st->first->next->word.span;
 	if (suggest_result(&near))
-		diag_error(m->diags, "unknown-keyword", w->span, "unknown keyword \"%s\" in \"%s\"; did you mean \"%s\"?",
+		diag_error(m->diags, "unknown-keyword", at, "unknown keyword \"%s\" in \"%s\"; did you mean \"%s\"?",
 			   text, section_name, suggest_result(&near));
 	else if (alias)
 		diag_error(m->diags, "unknown-keyword", w->span, "unknown keyword \"%s\" in \"%s\"; %s", text,

@@ -99,6 +99,31 @@ static void lint_regexes(struct model *m, const struct model_frontend *f)
 			     f->section.name);
 }
 
+/* Everything everywhere: what a first file has and a finished one should not. */
+static bool is_wide_open(const struct model_rule *r)
+{
+	if (r->target.kind != TARGET_DIRECT)
+		return false;
+	for (size_t i = 0; i < r->match.n_to; i++) {
+		const struct route_where *w = &r->match.to[i];
+
+		if (!w->is_cidr && w->pattern.kind == ROUTE_PATTERN_ANY && w->n_ports > 0 && w->ports[0].first == 1 &&
+		    w->ports[0].last == UINT16_MAX)
+			return true;
+	}
+	return r->match.n_to == 0;
+}
+
+static void lint_egress(struct model *m, const struct model_frontend *f)
+{
+	for (const struct model_rule *r = f->rules; r; r = r->next)
+		if (is_wide_open(r))
+			diag_warning(m->diags, "egress-open", r->span, "this rule lets an enclave reach every host and port");
+	if (f->default_rule && is_wide_open(f->default_rule))
+		diag_warning(m->diags, "egress-open", f->default_rule->span,
+			     "this rule lets an enclave reach every host and port");
+}
+
 static void lint_frontend(struct model *m, const struct model_frontend *f)
 {
 	if (f->n_rules == 0 && !f->default_rule)
@@ -115,6 +140,8 @@ static void lint_frontend(struct model *m, const struct model_frontend *f)
 			diag_warning(m->diags, "service-any", r->target_span,
 				     "\"service any\" lets this enclave read and write the items of others");
 	}
+	if (f->out.mode == MODE_EGRESS)
+		lint_egress(m, f);
 	lint_unreachable(m, f);
 	lint_regexes(m, f);
 }

@@ -72,10 +72,12 @@ static void lower_settings(const struct model *m, struct model_frontend *f)
 
 static struct config_place place_of(struct model *m, struct span span)
 {
-	struct config_place p = { NULL, span.line, span.column };
-
-	p.file = span.source ? arena_strdup(m->out, span.source->name) : "";
-	return p;
+	/* Places come in runs of one file: its name is copied once for each run. */
+	if (span.source && span.source != m->placed) {
+		m->placed = span.source;
+		m->placed_name = arena_strdup(m->out, span.source->name);
+	}
+	return (struct config_place){ span.source ? m->placed_name : "", span.line, span.column };
 }
 
 /* Where the seed system listens; only for a frontend named after its mode. */

@@ -100,6 +100,8 @@ struct model {
 	struct model_backend *backends, **last_backend;
 	struct model_frontend *frontends, **last_frontend;
 	size_t n_enclaves, n_backends, n_frontends;
+	const struct source *placed;	/* whose name config_lower() copied last */
+	const char *placed_name;
 	struct map enclave_names, backend_names, frontend_names;
 };
 
