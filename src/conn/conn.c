@@ -82,12 +82,25 @@ static void relay_watch(struct conn *c)
 	side_watch(c, &c->server, (c->down.eof || down ? 0 : EV_READ) | (up ? EV_WRITE : 0));
 }
 
+/* Holds bytes, and has written none since the deadline was moved. */
+static bool is_stuck(const struct pump *p)
+{
+	return pump_holds(p) && p->total == p->marked;
+}
+
 static void relay_deadline(struct conn *c)
 {
 	const struct config_timeouts *t = &c->frontend->timeouts;
+	bool held = pump_holds(&c->up) || pump_holds(&c->down);
 	uint32_t ms = t->idle_ms;
 
-	if (pump_holds(&c->up) || pump_holds(&c->down))
+	/* What moves the other way does not excuse an end that takes nothing. */
+	if (held && c->stalled && (is_stuck(&c->up) || is_stuck(&c->down)))
+		return;
+	c->stalled = held;
+	c->up.marked = c->up.total;
+	c->down.marked = c->down.total;
+	if (held)
 		ms = t->stalled_ms;
 	else if (c->up.eof || c->down.eof)
 		ms = t->half_closed_ms;
@@ -291,10 +304,12 @@ static void relay_after(struct conn *c)
 	if (c->up.shut && c->down.shut) {
 		if (c->down.cut)
 			conn_end(c, END_CLIENT_ERROR);
-		else if (c->up.cut) /* what the client still sends must not cost it the answer */
-			conn_linger(c, END_SERVER_ERROR);
-		else
+		else if (!c->up.cut)
 			conn_end(c, END_DONE);
+		else if (shutdown(c->client.fd, SHUT_WR) == -1)
+			conn_end(c, END_SERVER_ERROR);
+		else /* what the client still sends must not cost it the answer */
+			conn_linger(c, END_SERVER_ERROR);
 		return;
 	}
 	relay_deadline(c);

@@ -86,6 +86,7 @@ struct conn {
 	double started, routed, connected; /* ev_now() */
 	int error;			/* errno of what broke */
 	unsigned char tries;		/* connects so far */
+	bool stalled;			/* in RELAY: the deadline is the stalled one */
 };
 
 /* Takes an accepted descriptor: the worker's callback. */

@@ -29,6 +29,7 @@ struct pump {
 	uint32_t piped;		/* bytes in the pipe */
 	int pipe[2];		/* 0, 0: none */
 	uint64_t total;		/* bytes written */
+	uint64_t marked;	/* total when the deadline was last moved */
 	uint8_t full_reads;	/* in a row: two make bulk */
 	bool eof;		/* read; shut: passed on */
 	bool shut;

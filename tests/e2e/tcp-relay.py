@@ -40,10 +40,18 @@ def refuse(s, peer):
 	s.sendall(b"413 too much")
 
 
+def chatter(s, peer):
+	"""Talks now and then, and never reads."""
+	while True:
+		s.sendall(b"tick ")
+		time.sleep(0.05)
+
+
 poured = []
 over_tcp = {"address": "tcp:127.0.0.1:0"}
 greeter, refuser = Server(greet), Server(refuse)
 counter, source = Server(count, **over_tcp), Server(pour, **over_tcp)
+chatterer = Server(chatter, name="chatterer")
 counter_unix = Server(count, name="counter")
 gone = "unix:%s/nobody.sock" % DIR
 
@@ -62,10 +70,12 @@ proxy = Teeproxy('''
 	frontend refuse mode tcp { listen 127.0.0.1:$REFUSE; default -> $REFUSER }
 	frontend gone mode tcp { listen 127.0.0.1:$NOBODY; default -> $GONE }
 	frontend both mode tcp { listen 127.0.0.1:$BOTH; default -> both }
+	frontend chat mode tcp { listen 127.0.0.1:$CHAT; timeout stalled 500ms; default -> $CHATTERER }
 	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $GREETER }
-''', ports=["GREET", "COUNT", "COUNT_UNIX", "POUR", "REFUSE", "NOBODY", "BOTH"],
+''', ports=["GREET", "COUNT", "COUNT_UNIX", "POUR", "REFUSE", "NOBODY", "BOTH", "CHAT"],
 	env={"GREETER": greeter.address, "COUNTER": counter.address, "SOURCE": source.address,
-	     "REFUSER": refuser.address, "GONE": gone, "COUNTER_UNIX": counter_unix.address})
+	     "REFUSER": refuser.address, "GONE": gone, "COUNTER_UNIX": counter_unix.address,
+	     "CHATTERER": chatterer.address})
 
 
 def dial(name):
@@ -138,6 +148,17 @@ def a_target_that_is_not_there_is_logged_with_its_reason():
 	with dial("NOBODY") as s:
 		equal(s.recv(1), b"")
 	proxy.wait_log("frontend=gone .*reason=connect_failed")
+
+
+@case
+def a_server_that_talks_but_takes_nothing_is_given_up():
+	with dial("CHAT") as s:
+		reader = threading.Thread(target=read_all, args=(s,), daemon=True)
+		reader.start()
+		with contextlib.suppress(OSError):
+			for _ in range(64):
+				s.sendall(BLOCK)
+		proxy.wait_log("frontend=chat .*reason=stalled_timeout")
 
 
 def descriptors():
