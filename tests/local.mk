@@ -23,6 +23,7 @@ unit_tests = \
 	tests/unit/test_conn_pump \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
+	tests/unit/test_log_log \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
 	tests/unit/test_route_property \
@@ -52,6 +53,9 @@ tests_unit_test_engine_pool_LDADD = $(unit_ldadd)
 
 tests_unit_test_engine_timers_SOURCES = tests/unit/test_engine_timers.c
 tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
+
+tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
+tests_unit_test_log_log_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_explain_SOURCES = tests/unit/test_route_explain.c
 tests_unit_test_route_explain_LDADD = $(unit_ldadd)
