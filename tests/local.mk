@@ -151,3 +151,6 @@ include tests/bench/local.mk
 
 dist_check_SCRIPTS += tests/demo/demo-answers.sh
 TESTS += tests/demo/demo-answers.sh
+
+EXTRA_DIST += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
+TESTS += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
