@@ -13,6 +13,9 @@ AM_TESTS_ENVIRONMENT = \
 	CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1; \
 	export TEEPROXY top_srcdir top_builddir CMOCKA_MESSAGE_OUTPUT PYTHONDONTWRITEBYTECODE;
 
+# Fuzz targets, their replay and the differential test.
+include tests/fuzz/local.mk
+
 unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA

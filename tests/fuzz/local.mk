@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Fuzz targets.  `make check` replays corpus/ and regress/ through a plain main;
+# `make fuzz-targets` builds them with libFuzzer, which is clang's; `make fuzz`
+# runs each for FUZZ_SECONDS and leaves what it finds in tests/fuzz/found/.
+
+FUZZ_CC = clang
+FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SECONDS = 600
+FUZZ_TARGETS = tls_hello http_head http_body proxy_header egress_request json_stream
+# What the targets are linked from: the pure rooms they reach, compiled again with the sanitizers.
+FUZZ_PARTS = $(top_srcdir)/src/wire/*.c $(top_srcdir)/src/base/ip.c $(top_srcdir)/src/base/slice.c
+
+replay_programs = \
+	tests/fuzz/replay_egress_request \
+	tests/fuzz/replay_http_body \
+	tests/fuzz/replay_http_head \
+	tests/fuzz/replay_json_stream \
+	tests/fuzz/replay_proxy_header \
+	tests/fuzz/replay_tls_hello
+check_PROGRAMS += $(replay_programs)
+dist_check_SCRIPTS += tests/fuzz/replay.sh
+TESTS += tests/fuzz/replay.sh
+
+tests_fuzz_replay_egress_request_SOURCES = tests/fuzz/fuzz_egress_request.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_egress_request_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_http_body_SOURCES = tests/fuzz/fuzz_http_body.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_http_body_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_http_head_SOURCES = tests/fuzz/fuzz_http_head.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_http_head_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_json_stream_SOURCES = tests/fuzz/fuzz_json_stream.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_json_stream_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_proxy_header_SOURCES = tests/fuzz/fuzz_proxy_header.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_proxy_header_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_tls_hello_SOURCES = tests/fuzz/fuzz_tls_hello.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_tls_hello_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+
+# The ClientHello parser against OpenSSL's: a part in each `make check`, the million here.
+check_PROGRAMS += tests/fuzz/differential_tls_hello
+TESTS += tests/fuzz/differential_tls_hello
+tests_fuzz_differential_tls_hello_SOURCES = tests/fuzz/differential_tls_hello.c
+tests_fuzz_differential_tls_hello_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+
+check-differential: tests/fuzz/differential_tls_hello
+	tests/fuzz/differential_tls_hello 1000000
+
+fuzz-targets:
+	@mkdir -p tests/fuzz
+	@for t in $(FUZZ_TARGETS); do \
+		echo "  FUZZ     $$t"; \
+		$(FUZZ_CC) -std=gnu17 $(DEFS) -I. $(AM_CPPFLAGS) $(CPPFLAGS) $(JSON_CFLAGS) $(WARN_CFLAGS) $(FUZZ_CFLAGS) \
+			-o tests/fuzz/fuzz_$$t $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(FUZZ_PARTS) $(JSON_LIBS) || exit 1; \
+	done
+
+# New inputs go to a folder of the build, so that the corpus in git stays small.
+fuzz: fuzz-targets
+	@for t in $(FUZZ_TARGETS); do \
+		mkdir -p tests/fuzz/work/$$t tests/fuzz/found; \
+		echo "== $$t: $(FUZZ_SECONDS) s"; \
+		tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -close_fd_mask=1 \
+			-dict=$(top_srcdir)/tests/fuzz/dict/$$t.dict -artifact_prefix=tests/fuzz/found/$$t- \
+			tests/fuzz/work/$$t $(top_srcdir)/tests/fuzz/corpus/$$t $(top_srcdir)/tests/fuzz/regress/$$t \
+			2>tests/fuzz/work/$$t.log || { tail -40 tests/fuzz/work/$$t.log; exit 1; }; \
+		grep -E '^(stat::number_of_executed_units|stat::average_exec_per_sec)|DONE' tests/fuzz/work/$$t.log; \
+	done
+
+.PHONY: check-differential fuzz fuzz-targets
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/regress tests/fuzz/dict
