@@ -135,6 +135,9 @@ TESTS += tests/conf/manual.py
 dist_check_SCRIPTS += tests/conf/misspelled.py
 TESTS += tests/conf/misspelled.py
 
+dist_check_SCRIPTS += tests/conf/check-json.py
+TESTS += tests/conf/check-json.py
+
 dist_check_SCRIPTS += tests/e2e/https-route.py
 TESTS += tests/e2e/https-route.py
 
