@@ -6,13 +6,14 @@
 FUZZ_CC = clang
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS = 600
-FUZZ_TARGETS = tls_hello http_head http_body proxy_header egress_request json_stream
+FUZZ_TARGETS = tls_hello http_head http_body http_exchange proxy_header egress_request json_stream
 # What the targets are linked from: the pure rooms they reach, compiled again with the sanitizers.
-FUZZ_PARTS = $(top_srcdir)/src/wire/*.c $(top_srcdir)/src/base/ip.c $(top_srcdir)/src/base/slice.c
+FUZZ_PARTS = $(top_srcdir)/src/conn/http_exchange.c $(top_srcdir)/src/wire/*.c $(top_srcdir)/src/base/ip.c $(top_srcdir)/src/base/slice.c
 
 replay_programs = \
 	tests/fuzz/replay_egress_request \
 	tests/fuzz/replay_http_body \
+	tests/fuzz/replay_http_exchange \
 	tests/fuzz/replay_http_head \
 	tests/fuzz/replay_json_stream \
 	tests/fuzz/replay_proxy_header \
@@ -25,6 +26,8 @@ tests_fuzz_replay_egress_request_SOURCES = tests/fuzz/fuzz_egress_request.c test
 tests_fuzz_replay_egress_request_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_http_body_SOURCES = tests/fuzz/fuzz_http_body.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_http_body_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_http_exchange_SOURCES = tests/fuzz/fuzz_http_exchange.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_http_exchange_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_http_head_SOURCES = tests/fuzz/fuzz_http_head.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_http_head_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_json_stream_SOURCES = tests/fuzz/fuzz_json_stream.c tests/fuzz/replay.c tests/fuzz/fuzz.h
