@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The manual says what the program knows: every setting with its default, every option, and examples
-that are the files in conf/."""
+"""The manual says what the program knows: every setting with its default, every option, every reason
+for which a connection ends, and examples that are the files in conf/."""
 
 import os
 import re
@@ -37,6 +37,16 @@ for row in rows.splitlines():
 
 for option in re.findall(r"--([a-z-]+)", subprocess.run([teeproxy, "--help"], stdout=subprocess.PIPE).stdout.decode()):
     check("Fl -" + option in command, "teeproxy(8) has --" + option)
+
+diagnostics = re.search(r"^\.Sh DIAGNOSTICS$(.*?)^\.Sh ", page, flags=re.M | re.S).group(1)
+told = re.findall(r"^\.It Sy (\S+)\n(?!\.It)", diagnostics, flags=re.M)
+ends = open(os.path.join(top, "src", "conn", "conn_end.def")).read()
+labels = re.findall(r'^CONN_END\(\w+, "(\w+)"', ends, flags=re.M)
+check(labels, "conn_end.def was read")
+for label in labels:
+    check(told.count(label) == 1, "teeproxy.conf(5), DIAGNOSTICS, has " + label)
+for label in told:
+    check(label in labels, "a connection can end for " + label)
 
 for name in ("reclaim.conf", "egress.conf", "kms.conf"):
     text = open(os.path.join(top, "conf", name)).read().replace("\\", "\\e")
