@@ -168,7 +168,10 @@ void conn_end(struct conn *c, enum conn_end why)
 		c->end = why;
 	deadline_clear(&c->deadline);
 	deadline_clear(&c->lifetime);
-	conn_log(c);
+	if (conn_mode(c)->ended)
+		conn_mode(c)->ended(c);
+	else
+		conn_log(c);
 	side_close(c, &c->client);
 	server_close(c);
 	pump_fini(&c->up);
@@ -192,19 +195,31 @@ void conn_end_all(struct worker *w)
 		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
 }
 
+/* No server could be reached. */
+static void dial_over(struct conn *c, enum conn_end why)
+{
+	if (!conn_mode(c)->dial_failed) {
+		conn_end(c, why);
+		return;
+	}
+	server_close(c);
+	conn_mode(c)->dial_failed(c, why);
+}
+
 static void conn_expired(struct deadline *d)
 {
 	struct conn *c = container_of(d, struct conn, deadline);
-	const struct config_timeouts *t = &c->frontend->timeouts;
 
-	(void)t;
 	switch (c->state) {
 	case CONN_HELLO:
 		conn_end(c, END_HELLO_TIMEOUT);
 		break;
 	case CONN_CONNECT:
 		c->error = ETIMEDOUT;
-		conn_end(c, END_CONNECT_TIMEOUT);
+		dial_over(c, END_CONNECT_TIMEOUT);
+		break;
+	case CONN_EXCHANGE:
+		conn_mode(c)->expired(c);
 		break;
 	case CONN_RELAY:
 		if (pump_holds(&c->up) || pump_holds(&c->down))
@@ -320,6 +335,11 @@ static void conn_connected(struct conn *c)
 {
 	c->connected = ev_now(c->worker->loop);
 	c->error = 0;
+	if (conn_mode(c)->connected) {
+		conn_exchange(c);
+		conn_mode(c)->connected(c);
+		return;
+	}
 	conn_enter(c, CONN_RELAY);
 	if (c->up.eof) {
 		relay_run(c, &c->up, &c->client, &c->server);
@@ -342,9 +362,9 @@ static void dial_failed(struct conn *c, int error)
 		return;
 	}
 	if (error == EMFILE || error == ENFILE)
-		conn_end(c, END_NO_DESCRIPTOR);
+		dial_over(c, END_NO_DESCRIPTOR);
 	else
-		conn_end(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
+		dial_over(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
 }
 
 static void conn_io(struct ev_loop *loop, ev_io *io, int events);
@@ -521,11 +541,71 @@ static void conn_io(struct ev_loop *loop, ev_io *io, int events)
 			relay_run(c, &c->down, &c->server, &c->client);
 		relay_after(c);
 		break;
+	case CONN_EXCHANGE:
+		conn_mode(c)->io(c, client, events);
+		break;
 	case CONN_LINGER:
 		linger_read(c);
 		break;
 	case CONN_ENDED:
 		break;
+	}
+}
+
+/* --- for modes with an exchange of their own --- */
+
+void conn_exchange(struct conn *c)
+{
+	c->state = CONN_EXCHANGE;
+	deadline_clear(&c->deadline);
+}
+
+void conn_watch(struct conn *c, int client_events, int server_events)
+{
+	side_watch(c, &c->client, client_events);
+	side_watch(c, &c->server, server_events);
+}
+
+void conn_deadline(struct conn *c, uint32_t ms)
+{
+	deadline_set(&c->worker->timers, &c->deadline, ms);
+}
+
+void conn_dial(struct conn *c, const struct config_rule *rule)
+{
+	server_close(c);
+	c->rule = rule;
+	c->target = NULL;
+	c->tries = 0;
+	c->error = 0;
+	side_watch(c, &c->client, 0);
+	conn_enter(c, CONN_CONNECT);
+	dial_next(c);
+}
+
+void conn_drop_server(struct conn *c)
+{
+	server_close(c);
+}
+
+void conn_finish(struct conn *c, enum conn_end why)
+{
+	c->end = why;
+	if (shutdown(c->client.fd, SHUT_WR) == -1)
+		conn_end(c, why);
+	else
+		conn_linger(c, why);
+}
+
+void conn_drain_all(struct worker *w)
+{
+	struct list *node, *next;
+
+	list_for_each_safe(node, next, &w->live) {
+		struct conn *c = container_of(node, struct conn, node);
+
+		if (conn_mode(c)->drain && c->state == CONN_EXCHANGE)
+			conn_mode(c)->drain(c);
 	}
 }
 

@@ -59,6 +59,19 @@ struct mode_ops {
 	/* What a client hears that no rule lets in; NULL: nothing. */
 	const void *(*refusal)(const struct conn *c, size_t *ret_len);
 	size_t scratch_size;	/* of c->scratch, zeroed, which lives until the route is chosen */
+
+	/*
+	 * What follows is for modes that read and write by themselves, in state EXCHANGE;
+	 * NULL for tunnels.  c->exchange is theirs.
+	 */
+	void (*io)(struct conn *c, bool client, int events);
+	void (*connected)(struct conn *c);
+	void (*dial_failed)(struct conn *c, enum conn_end why);
+	void (*expired)(struct conn *c);
+	/* The process drains: who waits for a next request may end now. */
+	void (*drain)(struct conn *c);
+	/* The connection ends: the last log line, and c->exchange is freed. */
+	void (*ended)(struct conn *c);
 };
 
 struct conn_side {
@@ -78,6 +91,7 @@ struct conn {
 	struct deadline deadline;	/* of the state */
 	struct deadline lifetime;
 	void *scratch;			/* the mode's, while it sniffs */
+	void *exchange;			/* the mode's, for life */
 	struct net_peer peer;
 	/* for the log */
 	const struct config_rule *rule;
@@ -100,6 +114,17 @@ void conn_set_name(struct conn *c, struct slice name);
 void conn_route(struct conn *c, struct route_query *q);
 /* Sends these few bytes, then ends without a RST that would destroy them. */
 void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why);
+/* For modes with an exchange of their own. */
+void conn_exchange(struct conn *c);	/* enters EXCHANGE, without a deadline */
+void conn_watch(struct conn *c, int client_events, int server_events);
+void conn_deadline(struct conn *c, uint32_t ms);
+/* Dials what rule leads to; then connected() or dial_failed(), which may be before this returns. */
+void conn_dial(struct conn *c, const struct config_rule *rule);
+void conn_drop_server(struct conn *c);
+/* All is said to the client: ends its side, and all when it has heard. */
+void conn_finish(struct conn *c, enum conn_end why);
+void conn_drain_all(struct worker *w);
+
 /* The only way out. */
 void conn_end(struct conn *c, enum conn_end why);
 #endif

@@ -220,8 +220,10 @@ static void woken(struct ev_loop *loop, ev_async *async, int events)
 
 	(void)events;
 	read_mail(crew);
-	if (s->draining)
+	if (s->draining) {
 		accept_end(crew);
+		conn_drain_all(&crew->worker);
+	}
 	if (s->stopping) {
 		conn_end_all(&crew->worker);
 		ev_break(loop, EVBREAK_ALL);
