@@ -81,6 +81,7 @@ libteeproxy_a_SOURCES = \
 	src/master/sandbox.h \
 	src/master/sockets.c \
 	src/master/sockets.h \
+	src/mode/http.c \
 	src/mode/https.c \
 	src/mode/mode.h \
 	src/mode/tcp.c \

@@ -266,6 +266,7 @@ static int print_keywords(void)
 
 /* What this build can run; a mode that is not here checks cleanly and does not start. */
 static const struct mode_ops *const modes[MODE_COUNT] = {
+	[MODE_HTTP] = &mode_http,
 	[MODE_HTTPS] = &mode_https,
 	[MODE_TCP] = &mode_tcp,
 };

@@ -59,7 +59,7 @@ static void half_consume(struct http_half *h, size_t n)
 
 /* --- reading --- */
 
-static bool wants(const struct http_exchange *x, enum http_side side)
+bool http_exchange_reads(const struct http_exchange *x, enum http_side side)
 {
 	const struct http_half *h = &x->half[side];
 
@@ -89,7 +89,7 @@ char *http_exchange_room(struct http_exchange *x, enum http_side side, size_t *r
 	struct http_half *h = &x->half[side];
 	size_t size = h->size ? h->size : x->buffer_size;
 
-	if (!wants(x, side))
+	if (!http_exchange_reads(x, side))
 		return NULL;
 	if (h->first > 0) {
 		memmove(h->buf, h->buf + h->first, h->len);
@@ -108,6 +108,12 @@ char *http_exchange_room(struct http_exchange *x, enum http_side side, size_t *r
 	}
 	*ret_size = h->size - h->len;
 	return h->buf + h->len;
+}
+
+void http_exchange_unread(struct http_exchange *x, enum http_side side)
+{
+	if (x->half[side].len == 0)
+		half_drop_bytes(&x->half[side]);
 }
 
 void http_exchange_received(struct http_exchange *x, enum http_side side, size_t n)

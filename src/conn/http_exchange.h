@@ -88,6 +88,10 @@ void http_exchange_fini(struct http_exchange *x);
 
 /* Where to read what side sends; NULL where nothing should be read now, or out of memory. */
 char *http_exchange_room(struct http_exchange *x, enum http_side side, size_t *ret_size);
+/* True where it is worth while to ask the loop when side can be read. */
+bool http_exchange_reads(const struct http_exchange *x, enum http_side side);
+/* There was nothing to read: an empty room is given back, so that who is idle costs no buffer. */
+void http_exchange_unread(struct http_exchange *x, enum http_side side);
 /*
  * n bytes were read into the room; 0: the side has ended.  A failed write to the
  * server counts as its end once what it had sent is read: it may have answered, or
