@@ -138,6 +138,9 @@ TESTS += tests/conf/misspelled.py
 dist_check_SCRIPTS += tests/conf/check-json.py
 TESTS += tests/conf/check-json.py
 
+dist_check_SCRIPTS += tests/e2e/http-route.py tests/e2e/http-bodies.py
+TESTS += tests/e2e/http-route.py tests/e2e/http-bodies.py
+
 dist_check_SCRIPTS += tests/e2e/https-route.py
 TESTS += tests/e2e/https-route.py
 

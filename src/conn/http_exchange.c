@@ -306,19 +306,19 @@ static bool pass_request_body(struct http_exchange *x)
 /* --- the response --- */
 
 /* RFC 9110, 9.2.2; a body is gone once it is sent. */
-static bool may_retry(const struct http_exchange *x)
+bool http_exchange_is_repeatable(const struct http_exchange *x)
 {
 	const struct http_head *r = &x->request;
 	bool bodiless = r->framing == HTTP_FRAMING_NONE ||
 			(r->framing == HTTP_FRAMING_LENGTH && r->content_length == 0);
 
-	return x->reused && !x->answered && bodiless && r->method != HTTP_METHOD_POST &&
-	       r->method != HTTP_METHOD_PATCH && r->method != HTTP_METHOD_OTHER;
+	return bodiless && r->method != HTTP_METHOD_POST && r->method != HTTP_METHOD_PATCH &&
+	       r->method != HTTP_METHOD_OTHER;
 }
 
 static enum http_step server_ended_early(struct http_exchange *x)
 {
-	if (!may_retry(x))
+	if (!x->reused || x->answered || !http_exchange_is_repeatable(x))
 		return refuse(x, 502, "the server closed without an answer");
 	x->reused = false;
 	x->half[HTTP_SERVER].eof = false;
@@ -398,6 +398,17 @@ static enum http_step read_response_head(struct http_exchange *x)
 	return HTTP_STEP_WAIT;
 }
 
+/* A client that has heard nothing of it can still be told. */
+static enum http_step broken_response(struct http_exchange *x, const char *why)
+{
+	const struct http_half *down = &x->half[HTTP_SERVER];
+
+	if (down->head_len == 0 || down->head_sent > 0)
+		return give_up(x, why);
+	x->stage = HTTP_STAGE_RESPONSE;
+	return refuse(x, 502, why);
+}
+
 static enum http_step pass_response_body(struct http_exchange *x)
 {
 	struct http_half *down = &x->half[HTTP_SERVER];
@@ -410,8 +421,8 @@ static enum http_step pass_response_body(struct http_exchange *x)
 	if (result == HTTP_BODY_MORE && down->eof)
 		result = http_body_end_of_stream(&x->response_body);
 	if (result == HTTP_BODY_BAD)
-		return give_up(x, x->response_body.why ? x->response_body.why :
-							 "the response ended inside its body");
+		return broken_response(x, x->response_body.why ? x->response_body.why :
+								 "the response ended inside its body");
 	if (result == HTTP_BODY_MORE || !half_is_written(down))
 		return HTTP_STEP_WAIT;
 	/* The answer is out.  A request that is not, or bytes nobody asked for, end a side. */

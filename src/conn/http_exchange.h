@@ -111,6 +111,12 @@ void http_exchange_sent(struct http_exchange *x, enum http_side to, size_t n);
  */
 const struct http_head *http_exchange_request(const struct http_exchange *x, const char **ret_buf);
 
+/*
+ * True where the request may be sent a second time, to another server.  One that may
+ * not should not be the first to find out that a kept connection has ended.
+ */
+bool http_exchange_is_repeatable(const struct http_exchange *x);
+
 /* Sends the request on.  reused: to a server that has answered before.  0 or -ENOMEM. */
 int http_exchange_forward(struct http_exchange *x, const struct http_forward_request *f,
 			  bool reused);

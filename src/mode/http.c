@@ -317,11 +317,23 @@ static bool leads_to_same(const struct config_target *a, const struct config_tar
 					   strcmp(a->address.text, b->address.text) == 0;
 }
 
+/* The connection is kept, leads there, and where only one try is allowed, has not ended. */
+static bool may_reuse(struct conn *c, const struct config_rule *rule)
+{
+	struct http *h = c->exchange;
+	char byte;
+
+	if (c->server.fd == -1 || !http_exchange_keeps_server(&h->x) ||
+	    !leads_to_same(&c->rule->target, &rule->target))
+		return false;
+	return http_exchange_is_repeatable(&h->x) ||
+	       (recv(c->server.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN);
+}
+
 static void forward(struct conn *c, const struct config_rule *rule)
 {
 	struct http *h = c->exchange;
-	bool reuse = c->server.fd != -1 && http_exchange_keeps_server(&h->x) &&
-		     leads_to_same(&c->rule->target, &rule->target);
+	bool reuse = may_reuse(c, rule);
 	char client[IP_TEXT_SIZE];
 	struct http_forward_request f = { .forwarded = c->frontend->forwarded, .keep_alive = true };
 
