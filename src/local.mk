@@ -87,6 +87,8 @@ libteeproxy_a_SOURCES = \
 	src/mode/tcp.c \
 	src/net/address.c \
 	src/net/address.h \
+	src/route/address_class.c \
+	src/route/address_class.h \
 	src/route/cidr_set.c \
 	src/route/cidr_set.h \
 	src/route/explain.c \
@@ -97,6 +99,8 @@ libteeproxy_a_SOURCES = \
 	src/route/names.h \
 	src/route/path.c \
 	src/route/path.h \
+	src/route/policy.c \
+	src/route/policy.h \
 	src/route/regex.c \
 	src/route/regex.h \
 	src/route/rules.c \

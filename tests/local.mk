@@ -27,8 +27,10 @@ unit_tests = \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
+	tests/unit/test_route_address_class \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
+	tests/unit/test_route_policy \
 	tests/unit/test_route_property \
 	tests/unit/test_route_rules \
 	tests/unit/test_wire_egress_request \
@@ -60,11 +62,17 @@ tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
 tests_unit_test_log_log_LDADD = $(unit_ldadd)
 
+tests_unit_test_route_address_class_SOURCES = tests/unit/test_route_address_class.c
+tests_unit_test_route_address_class_LDADD = $(unit_ldadd)
+
 tests_unit_test_route_explain_SOURCES = tests/unit/test_route_explain.c
 tests_unit_test_route_explain_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_path_SOURCES = tests/unit/test_route_path.c
 tests_unit_test_route_path_LDADD = $(unit_ldadd)
+
+tests_unit_test_route_policy_SOURCES = tests/unit/test_route_policy.c
+tests_unit_test_route_policy_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_property_SOURCES = tests/unit/test_route_property.c
 tests_unit_test_route_property_LDADD = $(unit_ldadd)

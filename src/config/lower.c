@@ -14,6 +14,7 @@
 #include "config/load.h"
 #include "config/model.h"
 #include "config/quote.h"
+#include "route/policy.h"
 
 #define S(n) ((n)*1000u)
 #define M(n) S((n)*60u)
@@ -211,6 +212,47 @@ static void lower_enclaves(struct model *m, struct config *c)
 	c->n_enclaves = i;
 }
 
+/* Our TCP listeners: where no egress rule's "direct" may go. */
+static const struct route_own *own_listeners(struct model *m, const struct config *c, size_t *ret_n)
+{
+	static const unsigned char zeros[16];
+	struct route_own *own;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_frontends; i++)
+		n += c->frontends[i].n_listens;
+	own = arena_calloc(m->out, n + 1, sizeof(*own));
+	n = 0;
+	for (size_t i = 0; i < c->n_frontends; i++) {
+		for (size_t k = 0; k < c->frontends[i].n_listens; k++) {
+			const struct address *a = &c->frontends[i].listens[k].address;
+			bool any = a->kind == ADDRESS_TCP_ANY, v4 = ip_is_v4(&a->ip);
+
+			if (!any && a->kind != ADDRESS_TCP_IP)
+				continue;
+			own[n].ip = a->ip;
+			own[n].port = (uint16_t)a->port;
+			own[n].any_v4 = any || (v4 && memcmp(a->ip.b + 12, zeros, 4) == 0);
+			own[n++].any_v6 = any || memcmp(a->ip.b, zeros, 16) == 0;
+		}
+	}
+	*ret_n = n;
+	return own;
+}
+
+static void lower_policies(struct model *m, struct config *c, const struct hash_key *key)
+{
+	size_t n;
+	const struct route_own *own = own_listeners(m, c, &n);
+
+	for (size_t i = 0; i < c->n_frontends; i++) {
+		struct config_frontend *f = (struct config_frontend *)&c->frontends[i];
+
+		if (f->mode == MODE_EGRESS)
+			f->policy = route_policy_new(f->route_rules, f->n_rules, own, n, key);
+	}
+}
+
 struct config *config_lower(struct model *m)
 {
 	struct config *c = arena_alloc(m->out, sizeof(*c));
@@ -245,6 +287,7 @@ struct config *config_lower(struct model *m)
 	}
 	c->frontends = out;
 	c->n_frontends = i;
+	lower_policies(m, c, &key);
 	return c;
 }
 
@@ -252,8 +295,10 @@ void config_free(struct config *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->n_frontends; i++)
+	for (size_t i = 0; i < c->n_frontends; i++) {
 		route_table_free((struct route_table *)c->frontends[i].table);
+		route_policy_free((struct route_policy *)c->frontends[i].policy);
+	}
 	arena_free(c->arena);
 }
 
