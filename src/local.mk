@@ -64,6 +64,8 @@ libteeproxy_a_SOURCES = \
 	src/conn/pump.h \
 	src/engine/engine.c \
 	src/engine/engine.h \
+	src/engine/limits.c \
+	src/engine/limits.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
 	src/engine/timers.c \

@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test_base_slice \
 	tests/unit/test_conn_http_exchange \
 	tests/unit/test_conn_pump \
+	tests/unit/test_engine_limits \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
@@ -52,6 +53,9 @@ tests_unit_test_base_slice_LDADD = $(unit_ldadd)
 
 tests_unit_test_conn_pump_SOURCES = tests/unit/test_conn_pump.c
 tests_unit_test_conn_pump_LDADD = $(unit_ldadd)
+
+tests_unit_test_engine_limits_SOURCES = tests/unit/test_engine_limits.c
+tests_unit_test_engine_limits_LDADD = $(unit_ldadd)
 
 tests_unit_test_engine_pool_SOURCES = tests/unit/test_engine_pool.c
 tests_unit_test_engine_pool_LDADD = $(unit_ldadd)
