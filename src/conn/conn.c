@@ -12,8 +12,12 @@
 
 #include "conn/balance.h"
 #include "engine/engine.h"
+#include "engine/limits.h"
 #include "engine/worker.h"
 #include "log/log.h"
+
+/* Without bandwidth: in this time a tenth of a second's share comes back. */
+enum { THROTTLE_MS = 100 };
 
 static const struct {
 	const char *label;
@@ -78,8 +82,8 @@ static void relay_watch(struct conn *c)
 {
 	bool up = pump_holds(&c->up), down = pump_holds(&c->down);
 
-	side_watch(c, &c->client, (c->up.eof || up ? 0 : EV_READ) | (down ? EV_WRITE : 0));
-	side_watch(c, &c->server, (c->down.eof || down ? 0 : EV_READ) | (up ? EV_WRITE : 0));
+	side_watch(c, &c->client, (c->up.eof || up || c->throttled[0] ? 0 : EV_READ) | (down ? EV_WRITE : 0));
+	side_watch(c, &c->server, (c->down.eof || down || c->throttled[1] ? 0 : EV_READ) | (up ? EV_WRITE : 0));
 }
 
 /* Holds bytes, and has written none since the deadline was moved. */
@@ -168,6 +172,7 @@ void conn_end(struct conn *c, enum conn_end why)
 		c->end = why;
 	deadline_clear(&c->deadline);
 	deadline_clear(&c->lifetime);
+	deadline_clear(&c->throttle);
 	if (conn_mode(c)->ended)
 		conn_mode(c)->ended(c);
 	else
@@ -290,6 +295,29 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 
 static void dial_next(struct conn *c);
 
+/* pump_run() with as many bytes as the enclave may move now. */
+static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int to)
+{
+	const bool down = p == &c->down;
+	const enum limit_direction d = down ? LIMIT_DOWN : LIMIT_UP;
+	uint64_t now, allowed;
+	enum pump_result r;
+	int error;
+
+	if (!c->limits)
+		return pump_run(p, from, to);
+	now = limits_now_ns();
+	allowed = p->allowance = limits_bytes(c->limits, c->enclave, d, now);
+	r = pump_run(p, from, to);
+	error = errno;
+	limits_bytes_used(c->limits, c->enclave, d, now, allowed - p->allowance);
+	c->throttled[down] = p->allowance == 0;
+	if (p->allowance == 0)
+		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	errno = error;
+	return r;
+}
+
 static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
 {
 	enum pump_result r;
@@ -297,7 +325,7 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 	if (c->state != CONN_RELAY || p->shut)
 		return;
 	p->last = p == &c->up ? c->down.shut : c->up.shut;
-	r = pump_run(p, from->fd, to->fd);
+	r = relay_pump(c, p, from->fd, to->fd);
 	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
 		/* Who takes no more may have said something first, a refusal of an upload say. */
 		c->error = errno;
@@ -331,6 +359,33 @@ static void relay_after(struct conn *c)
 	relay_watch(c);
 }
 
+/* Some bandwidth is there again: the loop tells who has something to read. */
+static void throttle_over(struct deadline *d)
+{
+	struct conn *c = container_of(d, struct conn, throttle);
+
+	c->throttled[0] = c->throttled[1] = false;
+	if (c->state == CONN_RELAY)
+		relay_watch(c);
+}
+
+void conn_relay(struct conn *c)
+{
+	conn_enter(c, CONN_RELAY);
+	if (pump_flush(&c->down, c->client.fd) == -1) {
+		c->error = errno;
+		conn_end(c, END_CLIENT_ERROR);
+		return;
+	}
+	if (c->up.eof) {
+		relay_run(c, &c->up, &c->client, &c->server);
+	} else if (pump_flush(&c->up, c->server.fd) == -1) {
+		c->error = errno;
+		conn_end(c, END_SERVER_ERROR);
+	}
+	relay_after(c);
+}
+
 static void conn_connected(struct conn *c)
 {
 	c->connected = ev_now(c->worker->loop);
@@ -340,14 +395,7 @@ static void conn_connected(struct conn *c)
 		conn_mode(c)->connected(c);
 		return;
 	}
-	conn_enter(c, CONN_RELAY);
-	if (c->up.eof) {
-		relay_run(c, &c->up, &c->client, &c->server);
-	} else if (pump_flush(&c->up, c->server.fd) == -1) {
-		c->error = errno;
-		conn_end(c, END_SERVER_ERROR);
-	}
-	relay_after(c);
+	conn_relay(c);
 }
 
 static void dial_failed(struct conn *c, int error)
@@ -583,6 +631,24 @@ void conn_dial(struct conn *c, const struct config_rule *rule)
 	dial_next(c);
 }
 
+void conn_connect(struct conn *c)
+{
+	server_close(c);
+	c->rule = NULL;
+	c->target = NULL;
+	c->error = 0;
+	side_watch(c, &c->client, 0);
+	conn_enter(c, CONN_CONNECT);
+}
+
+void conn_adopt(struct conn *c, int fd)
+{
+	c->server.fd = fd;
+	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
+	c->server.io.data = c;
+	conn_connected(c);
+}
+
 void conn_drop_server(struct conn *c)
 {
 	server_close(c);
@@ -667,12 +733,15 @@ void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 		c->peer.cid = l->listen->as->cid;
 		c->peer.has_cid = true;
 	}
+	if (c->peer.has_cid)
+		c->enclave = config_find_enclave(w->shared->setup->config, c->peer.cid);
 	ev_io_init(&c->client.io, conn_io, fd, EV_READ);
 	c->client.io.data = c;
 	pump_init(&c->up, f->buffer_size);
 	pump_init(&c->down, f->buffer_size);
 	deadline_init(&c->deadline, conn_expired);
 	deadline_init(&c->lifetime, conn_lifetime_over);
+	deadline_init(&c->throttle, throttle_over);
 	list_append(&w->live, &c->node);
 	w->n_live++;
 	refused = admit(c);

@@ -26,6 +26,7 @@
 #include "wire/host_name.h"
 
 struct engine_listener;
+struct limits_enclave;
 struct worker;
 struct conn;
 
@@ -93,6 +94,9 @@ struct conn {
 	void *scratch;			/* the mode's, while it sniffs */
 	void *exchange;			/* the mode's, for life */
 	struct net_peer peer;
+	const struct config_enclave *enclave; /* whom the peer is vouched to be, or NULL */
+	struct limits_enclave *limits;	/* in RELAY: bound its bandwidth; or NULL */
+	struct deadline throttle;	/* until the relay may read again */
 	/* for the log */
 	const struct config_rule *rule;
 	const struct address *target;
@@ -101,6 +105,7 @@ struct conn {
 	int error;			/* errno of what broke */
 	unsigned char tries;		/* connects so far */
 	bool stalled;			/* in RELAY: the deadline is the stalled one */
+	bool throttled[2];		/* up, down: no bandwidth is left, do not read */
 };
 
 /* Takes an accepted descriptor: the worker's callback. */
@@ -121,6 +126,12 @@ void conn_deadline(struct conn *c, uint32_t ms);
 /* Dials what rule leads to; then connected() or dial_failed(), which may be before this returns. */
 void conn_dial(struct conn *c, const struct config_rule *rule);
 void conn_drop_server(struct conn *c);
+/* For modes that dial by themselves: CONNECT and its deadline; dial_failed() hears of its end. */
+void conn_connect(struct conn *c);
+/* Takes the server's connected descriptor; then connected(), before this returns. */
+void conn_adopt(struct conn *c, int fd);
+/* From connected(): a tunnel from here on, with what the pumps hold already. */
+void conn_relay(struct conn *c);
 /* All is said to the client: ends its side, and all when it has heard. */
 void conn_finish(struct conn *c, enum conn_end why);
 void conn_drain_all(struct worker *w);

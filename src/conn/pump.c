@@ -18,7 +18,7 @@ enum {
 
 void pump_init(struct pump *p, uint32_t size)
 {
-	*p = (struct pump){ .size = size };
+	*p = (struct pump){ .size = size, .allowance = UINT64_MAX };
 }
 
 static void pump_drop_buffer(struct pump *p)
@@ -126,9 +126,20 @@ static bool pump_open_pipe(struct pump *p)
 	return true;
 }
 
+static size_t allowed(const struct pump *p, size_t size)
+{
+	return p->allowance < size ? (size_t)p->allowance : size;
+}
+
+static void pump_charge(struct pump *p, size_t n)
+{
+	if (p->allowance != UINT64_MAX)
+		p->allowance -= n;
+}
+
 static ssize_t pump_splice_in(struct pump *p, int from)
 {
-	ssize_t n = splice(from, NULL, p->pipe[1], NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t n = splice(from, NULL, p->pipe[1], NULL, allowed(p, PIPE_SIZE), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n == -1 && errno == EINVAL) { /* a family without splice */
 		pump_drop_pipe(p);
@@ -136,6 +147,7 @@ static ssize_t pump_splice_in(struct pump *p, int from)
 		errno = EINTR;
 	} else if (n > 0) {
 		p->piped += (uint32_t)n;
+		pump_charge(p, (size_t)n);
 	}
 	return n;
 }
@@ -150,9 +162,10 @@ static ssize_t pump_read(struct pump *p, int from)
 		errno = ENOMEM;
 		return -1;
 	}
-	n = recv(from, p->buf, p->size, 0);
+	n = recv(from, p->buf, allowed(p, p->size), 0);
 	if (n > 0) {
 		p->len = (uint32_t)n;
+		pump_charge(p, (size_t)n);
 		if ((uint32_t)n < p->size)
 			p->full_reads = 0;
 		else if (p->full_reads < BULK_READS)
@@ -190,7 +203,7 @@ enum pump_result pump_run(struct pump *p, int from, int to)
 			pump_end(p, to);
 			return PUMP_EOF;
 		}
-		if (drained) { /* a short read took all there was: the next event tells of more */
+		if (drained || p->allowance == 0) { /* a short read took all there was: the next event tells of more */
 			pump_drop_buffer(p);
 			return PUMP_WAIT;
 		}

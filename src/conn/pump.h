@@ -29,6 +29,7 @@ struct pump {
 	uint32_t piped;		/* bytes in the pipe */
 	int pipe[2];		/* 0, 0: none */
 	uint64_t total;		/* bytes written */
+	uint64_t allowance;	/* bytes that may still be read; UINT64_MAX: no limit */
 	uint64_t marked;	/* total when the deadline was last moved */
 	uint8_t full_reads;	/* in a row: two make bulk */
 	bool eof;		/* read; shut: passed on */
@@ -45,7 +46,10 @@ void pump_fini(struct pump *p);
 bool pump_reserve(struct pump *p, uint32_t size);
 /* Writes what is held and reads nothing: 1 when nothing is left, 0 when to would block, -1 with errno. */
 int pump_flush(struct pump *p, int to);
-/* Moves what can be moved now, up to a share of the loop's turn (PUMP_WAIT then, too). */
+/*
+ * Moves what can be moved now, up to a share of the loop's turn and to the allowance
+ * (PUMP_WAIT then, too).
+ */
 enum pump_result pump_run(struct pump *p, int from, int to);
 
 /* The other end takes no more: drops what is held, and neither reads nor writes again. */

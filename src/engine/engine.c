@@ -24,6 +24,7 @@
 #include "base/xalloc.h"
 #include "config/config.h"
 #include "conn/conn.h"
+#include "engine/limits.h"
 #include "engine/worker.h"
 #include "route/rules.h"
 
@@ -466,6 +467,7 @@ int engine_run(const struct engine_setup *setup)
 	e.shared.setup = setup;
 	e.shared.max_connections = connection_limit(setup->config);
 	e.shared.per_frontend = xcalloc(setup->config->n_frontends, sizeof(*e.shared.per_frontend));
+	e.shared.limits = limits_new(setup->config);
 	e.n_accepting = e.n;
 	e.done_fd = eventfd(0, EFD_CLOEXEC);
 	e.crews = xcalloc(e.n, sizeof(*e.crews));
@@ -497,6 +499,7 @@ out:
 		crew_fini(&e.crews[i]);
 	free(e.crews);
 	free((void *)e.shared.per_frontend);
+	limits_free(e.shared.limits);
 	close(e.done_fd);
 	return status;
 }

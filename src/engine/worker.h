@@ -3,9 +3,9 @@
  * A worker: one thread, one loop, and the connections that it alone touches.
  *
  * Shared between workers are only: the configuration and its tables (const), the
- * count of connections (a relaxed atomic), the log's descriptor, and each worker's
- * mailbox, through which the owner of a vsock or Unix listener hands accepted
- * descriptors on.
+ * count of connections (a relaxed atomic), what enclaves use (limits.h), the log's
+ * descriptor, and each worker's mailbox, through which the owner of a vsock or Unix
+ * listener hands accepted descriptors on.
  */
 #ifndef ENGINE_WORKER_H
 #define ENGINE_WORKER_H
@@ -24,6 +24,7 @@
 
 struct engine_listener;
 struct engine_setup;
+struct limits_enclave;
 struct route_scratch;
 struct worker;
 
@@ -32,6 +33,7 @@ struct engine_shared {
 	const struct engine_setup *setup;
 	_Atomic uint32_t connections;	/* at this moment, all workers */
 	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
+	struct limits_enclave *limits;	/* by enclave number */
 	uint32_t max_connections;
 	_Atomic bool draining, stopping;
 };

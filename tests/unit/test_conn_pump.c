@@ -304,6 +304,26 @@ static int free_bulk(void **state)
 	return 0;
 }
 
+static void no_more_than_the_allowance_is_read(void **state)
+{
+	struct line *l = *state;
+	unsigned char got[100];
+
+	assert_int_equal(send(l->sender, bulk, 100, 0), 100);
+	l->pump.allowance = 30;
+	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(l->pump.allowance, 0);
+	assert_false(pump_holds(&l->pump));
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 30);
+	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), -1);
+	l->pump.allowance = 1000;
+	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(l->pump.allowance, 930);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 70);
+	assert_memory_equal(got, bulk + 30, 70);
+}
+
 #define UNIX(test) cmocka_unit_test_setup_teardown(test, unix_line, line_fini)
 #define TCP(test) cmocka_unit_test_setup_teardown(test, tcp_line, line_fini)
 
@@ -324,6 +344,8 @@ int main(void)
 		UNIX(a_pump_that_is_cut_holds_nothing_and_has_ended),
 		TCP(a_pump_that_is_cut_holds_nothing_and_has_ended),
 		UNIX(reserved_room_keeps_what_is_held),
+		UNIX(no_more_than_the_allowance_is_read),
+		TCP(no_more_than_the_allowance_is_read),
 	};
 
 	return cmocka_run_group_tests_name("conn/pump", tests, make_bulk, free_bulk);
