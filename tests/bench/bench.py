@@ -454,6 +454,7 @@ def main():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--tunnels", type=int, default=4000)
+    parser.add_argument("--calls", action="store_true", help="count system calls of each workload too")
     parser.add_argument("--json")
     options = parser.parse_args()
     in_namespace()
@@ -485,14 +486,20 @@ def main():
                         proxy.stop()
                 print("# round %d of %d (%s)" % (r + 1, rounds, kind), flush=True)
         for proxy in chosen.values():
-            if proxy.name == "direct" or options.only:
+            if proxy.name == "direct":
                 continue
-            extra["idle"][proxy.name] = idle(proxy, options.tunnels)
-            proxy.start("plain")
-            try:
-                extra["syscalls"][proxy.name] = syscalls(proxy, "conn")
-            finally:
-                proxy.stop()
+            if not options.only:
+                extra["idle"][proxy.name] = idle(proxy, options.tunnels)
+            counted = [w for w in workloads if w not in RULES and w not in ("down", "up")] if options.calls else \
+                ["conn"] if not options.only else []
+            for workload in counted:
+                if (proxy.name, workload) in SKIP:
+                    continue
+                proxy.start("plain")
+                try:
+                    extra["syscalls"]["%s %s" % (proxy.name, workload)] = syscalls(proxy, workload)
+                finally:
+                    proxy.stop()
     finally:
         server.kill()
         server.wait()
@@ -500,7 +507,7 @@ def main():
     for name, row in extra["idle"].items():
         print("idle tunnels  %-10s %s" % (name, row))
     for name, row in extra["syscalls"].items():
-        print("system calls  %-10s %.1f a connection: %s" % (name, row["per_unit"], row["by_name"]))
+        print("system calls  %-20s %.1f a unit: %s" % (name, row["per_unit"], row["by_name"]))
     if options.json:
         with open(options.json, "w") as out:
             json.dump({"results": results, **extra}, out, indent=1)
