@@ -411,8 +411,11 @@ def in_namespace():
     os.execvp("unshare", ["unshare", "-n", sys.executable] + sys.argv)
 
 
-def proxies(names, haproxy):
+def proxies(names, haproxy, before):
     found = {"teeproxy": Teeproxy(TEEPROXY)}
+    if before:
+        found["before"] = Teeproxy(before)
+        found["before"].name = "before"
     for cls, binary in ((Haproxy, haproxy), (Nginx, "nginx"), (Sniproxy, "sniproxy")):
         path = shutil.which(binary, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
         if path:
@@ -454,6 +457,7 @@ def main():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--tunnels", type=int, default=4000)
+    parser.add_argument("--before", help="another teeproxy, measured beside this one")
     parser.add_argument("--calls", action="store_true", help="count system calls of each workload too")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -462,7 +466,8 @@ def main():
     seconds = options.seconds or (1 if options.quick else 3)
     workloads = options.only.split(",") if options.only else QUICK if options.quick else list(WORKLOADS)
     Proxy.http = any(WORKLOADS[w][1] == HTTP for w in workloads)
-    chosen = proxies(options.proxies.split(",") if options.proxies else None, options.haproxy)
+    chosen = proxies(options.proxies.split(",") if options.proxies else None, options.haproxy,
+                     options.before)
     server = subprocess.Popen(["taskset", "-c", "1", LOAD, "serve"] +
                               ["%s=%d" % i for i in BACKEND.items()], stdout=subprocess.PIPE, text=True)
     server.stdout.readline()
