@@ -6,6 +6,7 @@ sbin_PROGRAMS = teeproxy
 noinst_LIBRARIES += libteeproxy.a
 
 libteeproxy_a_SOURCES = \
+	src/aws/aws.h \
 	src/base/arena.c \
 	src/base/arena.h \
 	src/base/buffer.c \
@@ -89,6 +90,8 @@ libteeproxy_a_SOURCES = \
 	src/mode/tcp.c \
 	src/net/address.c \
 	src/net/address.h \
+	src/net/race.h \
+	src/net/resolve.h \
 	src/route/address_class.c \
 	src/route/address_class.h \
 	src/route/cidr_set.c \

@@ -42,9 +42,9 @@ struct accepting {
 	unsigned next;
 };
 
-/* A descriptor on its way to another worker. */
+/* An accepted descriptor on its way to another worker. */
 struct letter {
-	struct list node;
+	struct mail mail;
 	const struct engine_listener *listener;
 	struct net_sockaddr peer;
 	int fd;
@@ -139,6 +139,24 @@ void worker_released(struct worker *w)
 		ev_feed_event(w->loop, &crew->resume, EV_TIMER);
 }
 
+void worker_post(struct worker *w, struct mail *m)
+{
+	struct crew *crew = container_of(w, struct crew, worker);
+
+	pthread_mutex_lock(&crew->lock);
+	list_append(&crew->mailbox, &m->node);
+	pthread_mutex_unlock(&crew->lock);
+	ev_async_send(w->loop, &crew->wake);
+}
+
+static void letter_deliver(struct worker *w, struct mail *m)
+{
+	struct letter *letter = container_of(m, struct letter, mail);
+
+	conn_accepted(w, letter->listener, letter->fd, &letter->peer);
+	free(letter);
+}
+
 static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *peer)
 {
 	struct engine *e = a->crew->engine;
@@ -155,13 +173,11 @@ static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *pee
 		close(fd);
 		return;
 	}
+	letter->mail.deliver = letter_deliver;
 	letter->listener = a->listener;
 	letter->peer = *peer;
 	letter->fd = fd;
-	pthread_mutex_lock(&to->lock);
-	list_append(&to->mailbox, &letter->node);
-	pthread_mutex_unlock(&to->lock);
-	ev_async_send(to->worker.loop, &to->wake);
+	worker_post(&to->worker, &letter->mail);
 }
 
 static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
@@ -207,10 +223,9 @@ static void read_mail(struct crew *crew)
 	}
 	pthread_mutex_unlock(&crew->lock);
 	list_for_each_safe(node, next, &mail) {
-		struct letter *letter = container_of(node, struct letter, node);
+		struct mail *m = container_of(node, struct mail, node);
 
-		conn_accepted(&crew->worker, letter->listener, letter->fd, &letter->peer);
-		free(letter);
+		m->deliver(&crew->worker, m);
 	}
 }
 
@@ -478,6 +493,15 @@ int engine_run(const struct engine_setup *setup)
 			goto out;
 		}
 	}
+	if (setup->aws) {
+		int r = setup->aws->start(setup->config, &e.shared.aws);
+
+		if (r < 0) {
+			log_error("cannot start the thread for AWS: %s", strerror(-r));
+			status = 1;
+			goto out;
+		}
+	}
 	for (; started < e.n; started++) {
 		if (pthread_create(&e.crews[started].thread, NULL, worker_main, &e.crews[started]) != 0) {
 			log_error("cannot start worker %u", started);
@@ -494,9 +518,13 @@ int engine_run(const struct engine_setup *setup)
 join:
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(e.crews[i].thread, NULL);
+	if (e.shared.aws)
+		setup->aws->stop(e.shared.aws);
 out:
 	for (unsigned i = 0; i < setup->n_workers; i++)
 		crew_fini(&e.crews[i]);
+	if (e.shared.aws)
+		setup->aws->free(e.shared.aws);
 	free(e.crews);
 	free((void *)e.shared.per_frontend);
 	limits_free(e.shared.limits);

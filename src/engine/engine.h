@@ -38,6 +38,19 @@ enum engine_message {
 	ENGINE_REOPEN = 'l',	/* master to engine, with a descriptor: the new log file */
 };
 
+/*
+ * A thread that serves all workers, and hears of its work by what it offers them; it
+ * answers by worker_post().  Handed down, since the engine knows no room above it.
+ */
+struct engine_service {
+	/* 0 with *ret, which is NULL where the configuration has no work for it; or -errno. */
+	int (*start)(const struct config *c, void **ret);
+	/* The workers have ended, and ask nothing more: joins the thread, posts what is left. */
+	void (*stop)(void *service);
+	/* After that and after all mail was delivered: frees it. */
+	void (*free)(void *service);
+};
+
 struct engine_setup {
 	const struct config *config;
 	const struct engine_listener *listeners;
@@ -46,6 +59,7 @@ struct engine_setup {
 	int control_fd;		/* end of file on it: the master died, end */
 	struct stats *stats;	/* shared with the master and with other engines; may be NULL */
 	const struct mode_ops *const *modes; /* by enum config_mode; NULL: no engine yet */
+	const struct engine_service *aws;	/* or NULL */
 };
 
 /* Carries traffic until told to end; the exit status of the process. */

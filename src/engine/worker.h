@@ -4,8 +4,9 @@
  *
  * Shared between workers are only: the configuration and its tables (const), the
  * count of connections (a relaxed atomic), what enclaves use (limits.h), the log's
- * descriptor, and each worker's mailbox, through which the owner of a vsock or Unix
- * listener hands accepted descriptors on.
+ * descriptor, the service of AWS (struct engine_service), and each worker's mailbox, through which the
+ * owner of a vsock or Unix listener hands accepted descriptors on, and a service its
+ * answers.
  */
 #ifndef ENGINE_WORKER_H
 #define ENGINE_WORKER_H
@@ -28,6 +29,19 @@ struct limits_enclave;
 struct route_scratch;
 struct worker;
 
+/*
+ * A word from another thread, embedded in what it is about.  deliver() runs on the
+ * worker's loop, in the order of posting; at the end of the engine it runs for what is
+ * left after the loop has ended, when no connection is alive any more.
+ */
+struct mail {
+	struct list node;
+	void (*deliver)(struct worker *w, struct mail *m);
+};
+
+/* From any thread; m is the worker's from here on. */
+void worker_post(struct worker *w, struct mail *m);
+
 /* What all workers of an engine share. */
 struct engine_shared {
 	const struct engine_setup *setup;
@@ -35,6 +49,7 @@ struct engine_shared {
 	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
 	struct limits_enclave *limits;	/* by enclave number */
 	uint32_t max_connections;
+	void *aws;			/* engine_setup.aws's, or NULL */
 	_Atomic bool draining, stopping;
 };
 

@@ -18,6 +18,7 @@
 #include "config/config.h"
 
 struct engine_setup;
+struct engine_service;
 struct mode_ops;
 
 struct master_options {
@@ -27,6 +28,7 @@ struct master_options {
 	int (*engine)(const struct engine_setup *setup);
 	/* By enum config_mode; NULL: no engine for it yet, and the file is refused. */
 	const struct mode_ops *const *modes;
+	const struct engine_service *aws;	/* or NULL: struct engine_setup */
 };
 
 /* Runs until told to end; the exit status: 0, or 1 where it could not start. */
