@@ -37,6 +37,7 @@ a guest of tests/vm only, "vsock:CID:PORT".  No timing is asserted anywhere; WAI
 import atexit
 import collections
 import contextlib
+import glob
 import hashlib
 import itertools
 import json
@@ -289,6 +290,15 @@ class Teeproxy:
 			return [int(word) for word in f.read().split()]
 		return []
 
+	def sockets(self):
+		"""How many sockets the engines have open."""
+		n = 0
+		for pid in self.engines():
+			for fd in glob.glob("/proc/%d/fd/*" % pid):
+				with contextlib.suppress(OSError):	# closed since it was listed
+					n += os.readlink(fd).startswith("socket:")
+		return n
+
 	def wait_end(self, seconds=WAIT):
 		"""Waits until it ends by itself; the exit status."""
 		status = self.process.wait(seconds)
@@ -343,6 +353,12 @@ def if_engine(config, **more):
 		return tried
 	_proxies.remove(tried)
 	return _NoEngine(missing.group(0))
+
+
+def is_sanitized():
+	"""Whether the program under test was built with ASan or TSan, which use memory of their own."""
+	with open(TEEPROXY, "rb") as f:
+		return re.search(rb"__[at]san_init", f.read()) is not None
 
 
 def teeproxy(*args, env=None, stdin=None):
