@@ -85,6 +85,8 @@ libteeproxy_a_SOURCES = \
 	src/master/sockets.c \
 	src/master/sockets.h \
 	src/mode/http.c \
+	src/mode/http_serve.c \
+	src/mode/http_serve.h \
 	src/mode/https.c \
 	src/mode/mode.h \
 	src/mode/tcp.c \

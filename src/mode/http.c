@@ -3,337 +3,22 @@
  * mode http: an HTTP/1.1 intermediary that routes each request on a connection by
  * its own Host.
  *
- * conn/http_exchange.c knows HTTP and has no descriptors; this file has the
- * descriptors: it reads and writes for the exchange, asks the table where a request
- * goes, and keeps deadlines.  A connection to a server is kept for the next request
- * of the same client where that leads to the same place, and is never shared.
- *
- * One access line is written for each request, and one for a connection that ends
- * without any.
+ * mode/http_serve.c reads and writes; this file asks the table where a request goes.
  */
 #include <config.h>
 
 #include "mode/mode.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 
-#include "conn/http_exchange.h"
-#include "engine/engine.h"
 #include "engine/worker.h"
-#include "log/log.h"
+#include "mode/http_serve.h"
 #include "route/path.h"
-
-enum {
-	ROUNDS = 32,			/* of reads and writes before others have their turn */
-	TUNNEL_IDLE_MS = 60 * 60 * 1000, /* a WebSocket may be silent for longer than a request */
-	DRAIN_IDLE_MS = 2000,		/* for the next request of a kept connection, while draining */
-	METHOD_LOG_SIZE = 24,
-	PATH_LOG_SIZE = 256,
-};
-
-/* What the deadline that stands is for. */
-enum waiting {
-	WAITING_NOTHING,
-	WAITING_HEAD,		/* all of it has this long: more bytes do not move it */
-	WAITING_NEXT,		/* kept, between two requests */
-	WAITING_PEER,		/* for a byte from either side */
-	WAITING_WRITE,		/* for a side to take its bytes */
-	WAITING_HALF,		/* a tunnel with one end */
-};
-
-struct http {
-	struct http_exchange x;
-	bool may_read[2], may_write[2];	/* by side: not yet EAGAIN */
-	bool running, open, served;	/* in http_run(); a request has begun; one was answered */
-	bool broken;			/* the server takes no more: not to be asked again */
-	bool shut[2];			/* tunnel: the side was told that the other has ended */
-	enum waiting waiting;
-	enum conn_end end;		/* of this request; END_COUNT: done */
-	uint64_t moved, marked;		/* bytes written, and when the deadline was last moved */
-	/* for the log */
-	const struct config_rule *rule;
-	double began, routed, connected;
-	char method[METHOD_LOG_SIZE], path[PATH_LOG_SIZE];
-};
-
-static const struct engine_shared *shared_of(const struct conn *c)
-{
-	return c->worker->shared;
-}
-
-static struct conn_side *side_of(struct conn *c, enum http_side side)
-{
-	return side == HTTP_CLIENT ? &c->client : &c->server;
-}
-
-/* --- the access line --- */
-
-static void copy_for_log(struct slice s, char *buf, size_t size)
-{
-	size_t n = s.len < size ? s.len : size - 1;
-
-	memcpy(buf, s.ptr, n);
-	buf[n] = '\0';
-}
-
-/* The query stays out: it is where people put tokens. */
-static void remember_request(struct conn *c, const struct http_head *head, const char *buf)
-{
-	struct http *h = c->exchange;
-	struct slice path = http_span_slice(buf, head->path);
-	const char *query = memchr(path.ptr, '?', path.len);
-
-	if (query)
-		path.len = (size_t)(query - path.ptr);
-	copy_for_log(http_span_slice(buf, head->method_text), h->method, sizeof(h->method));
-	copy_for_log(path, h->path, sizeof(h->path));
-	if (head->has_host)
-		conn_set_name(c, host_port_name(&head->host));
-}
-
-static void field_span(struct log_line *l, const char *key, double from, double to)
-{
-	if (from > 0 && to >= from)
-		log_field_number(l, key, (uint64_t)((to - from) * 1000));
-}
-
-static void log_request(struct conn *c, enum conn_end why)
-{
-	struct http *h = c->exchange;
-	char peer[NET_PEER_TEXT_SIZE];
-	struct log_line l;
-
-	h->open = false;
-	if (!c->frontend->log || !log_wants(LEVEL_INFO))
-		return;
-	log_begin(&l, LEVEL_INFO, "request");
-	log_field_string(&l, "frontend", c->frontend->name);
-	log_field_string(&l, "source", net_peer_format(&c->peer, peer));
-	if (h->method[0]) {
-		log_field_string(&l, "method", h->method);
-		if (c->name)
-			log_field_string(&l, "name", c->name);
-		log_field_string(&l, "path", h->path);
-	}
-	if (h->x.status)
-		log_field_number(&l, "status", h->x.status);
-	if (h->rule)
-		log_field_string(&l, "rule", h->rule->place_text);
-	if (h->rule && c->target && h->rule == c->rule)
-		log_field_string(&l, "target", c->target->text);
-	field_span(&l, "hello_ms", h->began, h->routed);
-	field_span(&l, "connect_ms", h->routed, h->connected);
-	field_span(&l, "total_ms", h->began, ev_now(c->worker->loop));
-	log_field_number(&l, "bytes_up", h->x.half[HTTP_CLIENT].total);
-	log_field_number(&l, "bytes_down", h->x.half[HTTP_SERVER].total);
-	log_field_string(&l, "reason", conn_end_label(why));
-	if (c->error && c->target && why == END_CONNECT_FAILED)
-		log_field_string(&l, "error", net_dial_error(c->target, c->error));
-	else if (h->x.why)
-		log_field_string(&l, "error", h->x.why);
-	else if (c->error)
-		log_field_string(&l, "error", strerror(c->error));
-	log_end_batched(&l, &c->worker->log);
-}
-
-/* What a request that we answered ourselves, or broke off, ended for. */
-static enum conn_end why_ended(const struct http *h)
-{
-	const struct http_exchange *x = &h->x;
-
-	if (h->end != END_COUNT)
-		return h->end;
-	if (x->stage == HTTP_STAGE_ABORTED && x->half[HTTP_CLIENT].eof && !x->request_done)
-		return END_CLIENT_ERROR;
-	if (x->stage == HTTP_STAGE_ABORTED || x->status == 502)
-		return END_ANSWER_MALFORMED;
-	return x->status >= 400 && x->why ? END_REQUEST_REFUSED : END_DONE;
-}
-
-/* --- deadlines --- */
-
-static void deadline_for(struct conn *c, enum waiting waiting, uint32_t ms)
-{
-	struct http *h = c->exchange;
-
-	h->waiting = waiting;
-	h->marked = h->moved;
-	conn_deadline(c, ms);
-}
-
-static bool is_output_pending(struct http *h)
-{
-	struct iovec iov[2];
-
-	return http_exchange_output(&h->x, HTTP_CLIENT, iov) + http_exchange_output(&h->x, HTTP_SERVER, iov) > 0;
-}
-
-static void http_deadline(struct conn *c)
-{
-	struct http *h = c->exchange;
-	const struct config_timeouts *t = &c->frontend->timeouts;
-
-	if (is_output_pending(h)) {
-		if (h->waiting != WAITING_WRITE || h->moved != h->marked)
-			deadline_for(c, WAITING_WRITE, t->stalled_ms);
-	} else if (h->x.stage == HTTP_STAGE_REQUEST && (!h->served || http_exchange_in_head(&h->x))) {
-		if (h->waiting != WAITING_HEAD)
-			deadline_for(c, WAITING_HEAD, t->hello_ms);
-	} else if (h->x.stage == HTTP_STAGE_REQUEST) {
-		bool draining = shared_of(c)->draining;
-
-		if (h->waiting != WAITING_NEXT)
-			deadline_for(c, WAITING_NEXT, draining ? DRAIN_IDLE_MS : t->idle_ms);
-	} else if (h->x.stage != HTTP_STAGE_TUNNEL) {
-		deadline_for(c, WAITING_PEER, t->idle_ms);
-	} else if (h->shut[HTTP_CLIENT] || h->shut[HTTP_SERVER]) {
-		deadline_for(c, WAITING_HALF, t->half_closed_ms);
-	} else {
-		bool longer = t->idle_ms == 0 || t->idle_ms > TUNNEL_IDLE_MS;
-
-		deadline_for(c, WAITING_PEER, longer ? t->idle_ms : TUNNEL_IDLE_MS);
-	}
-}
-
-/* --- bytes --- */
-
-/* True where something was written; false also where the connection is over. */
-static bool http_write(struct conn *c, enum http_side to)
-{
-	struct http *h = c->exchange;
-	struct iovec iov[2];
-	struct msghdr m = { .msg_iov = iov };
-	size_t want = 0;
-	ssize_t n;
-
-	if (!h->may_write[to] || side_of(c, to)->fd == -1)
-		return false;
-	m.msg_iovlen = (size_t)http_exchange_output(&h->x, to, iov);
-	if (m.msg_iovlen == 0)
-		return false;
-	for (size_t i = 0; i < m.msg_iovlen; i++)
-		want += iov[i].iov_len;
-	n = sendmsg(side_of(c, to)->fd, &m, MSG_NOSIGNAL);
-	if (n == -1 && errno == EINTR)
-		return true;
-	h->may_write[to] = n == (ssize_t)want;
-	if (n >= 0) {
-		h->moved += (uint64_t)n;
-		http_exchange_sent(&h->x, to, (size_t)n);
-		return true;
-	}
-	if (errno == EAGAIN)
-		return false;
-	c->error = errno;
-	/* A server that takes no more may have answered; reading it tells its end. */
-	if (to == HTTP_SERVER && h->x.stage != HTTP_STAGE_TUNNEL)
-		h->broken = h->may_read[HTTP_SERVER] = true;
-	else
-		conn_end(c, to == HTTP_CLIENT ? END_CLIENT_ERROR : END_SERVER_ERROR);
-	return false;
-}
-
-/* The server's connection broke: what it had begun to say is not whole. */
-static void server_broke(struct conn *c, int error)
-{
-	struct http *h = c->exchange;
-	static const struct linger at_once = { .l_onoff = 1 };
-
-	if (h->x.stage != HTTP_STAGE_BODY && h->x.stage != HTTP_STAGE_TUNNEL) {
-		http_exchange_received(&h->x, HTTP_SERVER, 0);
-		return;
-	}
-	c->error = error;
-	/* Where the end is all that says "whole", only a reset says that it is not. */
-	if (h->x.response.framing == HTTP_FRAMING_CLOSE)
-		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	conn_end(c, END_SERVER_ERROR);
-}
-
-static bool http_read(struct conn *c, enum http_side from)
-{
-	struct http *h = c->exchange;
-	size_t size;
-	char *room;
-	ssize_t n;
-
-	if (!h->may_read[from] || side_of(c, from)->fd == -1)
-		return false;
-	room = http_exchange_room(&h->x, from, &size);
-	if (!room)
-		return false;
-	n = recv(side_of(c, from)->fd, room, size, 0);
-	if (n == -1 && errno == EINTR)
-		return true;
-	h->may_read[from] = n == (ssize_t)size;
-	if (n >= 0) {
-		http_exchange_received(&h->x, from, (size_t)n);
-		return true;
-	}
-	http_exchange_unread(&h->x, from);
-	if (errno == EAGAIN)
-		return false;
-	if (from == HTTP_SERVER) {
-		server_broke(c, errno);
-	} else {
-		c->error = errno;
-		conn_end(c, END_CLIENT_ERROR);
-	}
-	return c->state == CONN_EXCHANGE;
-}
-
-static int events_for(struct http *h, enum http_side side)
-{
-	struct iovec iov[2];
-	bool takes = side == HTTP_CLIENT || !h->broken;
-
-	return (http_exchange_reads(&h->x, side) ? EV_READ : 0) |
-	       (takes && http_exchange_output(&h->x, side, iov) > 0 ? EV_WRITE : 0);
-}
-
-static void note_beginning(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	if (h->open || !http_exchange_in_head(&h->x))
-		return;
-	h->open = true;
-	h->began = ev_now(c->worker->loop);
-}
-
-/* --- where a request goes --- */
-
-static bool leads_to_same(const struct config_target *a, const struct config_target *b)
-{
-	if (a == b)
-		return true;
-	if (a->kind != b->kind || a->send_proxy != b->send_proxy)
-		return false;
-	return a->kind == TARGET_BACKEND ? a->backend == b->backend :
-					   strcmp(a->address.text, b->address.text) == 0;
-}
-
-/* The connection is kept, leads there, and where only one try is allowed, has not ended. */
-static bool may_reuse(struct conn *c, const struct config_rule *rule)
-{
-	struct http *h = c->exchange;
-	char byte;
-
-	if (c->server.fd == -1 || !http_exchange_keeps_server(&h->x) ||
-	    !leads_to_same(&c->rule->target, &rule->target))
-		return false;
-	return http_exchange_is_repeatable(&h->x) ||
-	       (recv(c->server.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN);
-}
 
 static void forward(struct conn *c, const struct config_rule *rule)
 {
 	struct http *h = c->exchange;
-	bool reuse = may_reuse(c, rule);
+	bool reuse = http_serve_may_reuse(c, rule);
 	char client[IP_TEXT_SIZE];
 	struct http_forward_request f = { .forwarded = c->frontend->forwarded, .keep_alive = true };
 
@@ -347,14 +32,6 @@ static void forward(struct conn *c, const struct config_rule *rule)
 		c->rule = rule;
 	else
 		conn_dial(c, rule);
-}
-
-static void answer(struct conn *c, unsigned status, enum conn_end why)
-{
-	struct http *h = c->exchange;
-
-	h->end = why;
-	http_exchange_answer(&h->x, status);
 }
 
 static void follow(struct conn *c, const struct config_rule *rule, struct slice name)
@@ -378,7 +55,7 @@ static void follow(struct conn *c, const struct config_rule *rule, struct slice 
 		break;
 	default: /* TARGET_REJECT: check_rules.c lets this mode have no other */
 		known = name.ptr && route_knows_name(c->frontend->table, c->worker->scratch, name);
-		answer(c, known ? 403 : 421, known ? END_REJECTED : END_NO_ROUTE);
+		http_serve_answer(c, known ? 403 : 421, known ? END_REJECTED : END_NO_ROUTE);
 		break;
 	}
 }
@@ -397,7 +74,9 @@ static void route(struct conn *c)
 	size_t rule = 0;
 
 	h->routed = ev_now(c->worker->loop);
-	remember_request(c, head, buf);
+	http_serve_remember(c, head, buf);
+	if (head->has_host)
+		conn_set_name(c, host_port_name(&head->host));
 	if (!normal) {
 		conn_end(c, END_NO_MEMORY);
 		return;
@@ -408,14 +87,14 @@ static void route(struct conn *c)
 		q.path = SLICE_LITERAL("/");
 	} else if (!route_path_normalize(path, normal, &q.path)) {
 		h->x.why = "a malformed escape in the path";
-		answer(c, 400, END_REQUEST_REFUSED);
+		http_serve_answer(c, 400, END_REQUEST_REFUSED);
 		goto out;
 	}
 	found = route_match(f->table, c->worker->scratch, &q, &rule);
 	if (found == ROUTE_LIMIT)
-		answer(c, 403, END_REGEX_LIMIT);
+		http_serve_answer(c, 403, END_REGEX_LIMIT);
 	else if (found == ROUTE_MISS)
-		answer(c, 421, END_NO_ROUTE);
+		http_serve_answer(c, 421, END_NO_ROUTE);
 	else
 		follow(c, &f->rules[rule], q.name);
 out:
@@ -423,263 +102,27 @@ out:
 		free(normal);
 }
 
-/* --- the turn --- */
-
-static void request_over(struct conn *c)
+static void redial(struct conn *c)
 {
-	struct http *h = c->exchange;
-
-	if (!http_exchange_keeps_server(&h->x))
-		conn_drop_server(c);
-	log_request(c, END_DONE);
-	h->served = true;
-	h->waiting = WAITING_NOTHING;
-	h->end = END_COUNT;
-	h->rule = NULL;
-	h->method[0] = '\0';
-	h->connected = 0;
-	c->error = 0;
-	http_exchange_next(&h->x);
-	note_beginning(c);
+	conn_dial(c, c->rule);
 }
-
-static void http_close(struct conn *c)
-{
-	struct http *h = c->exchange;
-	enum conn_end why = why_ended(h);
-
-	if (h->open || !h->served) {
-		if (h->x.status == 0)
-			why = END_NO_HELLO;
-		log_request(c, why);
-		h->served = true;
-	}
-	conn_finish(c, why);
-}
-
-static void http_abort(struct conn *c)
-{
-	conn_end(c, why_ended(c->exchange));
-}
-
-/* Passes an end on once everything before it is written. */
-static void tunnel_ends(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	for (int from = 0; from < 2; from++) {
-		enum http_side to = from == HTTP_CLIENT ? HTTP_SERVER : HTTP_CLIENT;
-		struct iovec iov[2];
-
-		if (h->shut[to] || !h->x.half[from].eof || http_exchange_output(&h->x, to, iov) > 0)
-			continue;
-		h->shut[to] = true;
-		shutdown(side_of(c, to)->fd, SHUT_WR);
-	}
-	if (h->shut[HTTP_CLIENT] && h->shut[HTTP_SERVER])
-		conn_end(c, END_DONE);
-}
-
-/* Reads and writes what can be; false where it is time to wait for the loop, or all is over. */
-static bool http_move(struct conn *c)
-{
-	struct http *h = c->exchange;
-	bool moved = http_write(c, HTTP_SERVER);
-
-	if (c->state != CONN_EXCHANGE)
-		return false;
-	moved |= http_write(c, HTTP_CLIENT);
-	if (c->state != CONN_EXCHANGE)
-		return false;
-	if (moved && h->x.stage != HTTP_STAGE_TUNNEL)
-		return true; /* what follows may be over by now */
-	moved |= http_read(c, HTTP_SERVER);
-	if (c->state != CONN_EXCHANGE)
-		return false;
-	moved |= http_read(c, HTTP_CLIENT);
-	if (c->state != CONN_EXCHANGE)
-		return false;
-	note_beginning(c);
-	if (h->x.stage == HTTP_STAGE_REQUEST && !http_exchange_keeps_server(&h->x))
-		conn_drop_server(c); /* it ended, or spoke out of turn */
-	if (h->x.stage == HTTP_STAGE_TUNNEL)
-		tunnel_ends(c);
-	return moved && c->state == CONN_EXCHANGE;
-}
-
-static void http_wait(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	conn_watch(c, events_for(h, HTTP_CLIENT), events_for(h, HTTP_SERVER));
-	http_deadline(c);
-}
-
-static void http_run(struct conn *c)
-{
-	struct http *h = c->exchange;
-	int rounds = 0;
-
-	if (shared_of(c)->draining)
-		http_exchange_drain(&h->x);
-	h->running = true;
-	while (c->state == CONN_EXCHANGE) {
-		switch (http_exchange_step(&h->x)) {
-		case HTTP_STEP_WAIT:
-		case HTTP_STEP_TUNNEL:
-			if (rounds++ < ROUNDS && http_move(c))
-				break;
-			if (c->state != CONN_EXCHANGE)
-				return;
-			h->running = false;
-			http_wait(c);
-			return;
-		case HTTP_STEP_ROUTE:
-			route(c);
-			break;
-		case HTTP_STEP_RETRY:
-			conn_dial(c, c->rule);
-			break;
-		case HTTP_STEP_OVER:
-			request_over(c);
-			break;
-		case HTTP_STEP_CLOSE:
-			http_close(c);
-			return;
-		case HTTP_STEP_ABORT:
-			http_abort(c);
-			return;
-		}
-	}
-	/* Dialling: connected() or failed() goes on.  Over: h is gone. */
-	if (c->state != CONN_ENDED)
-		h->running = false;
-}
-
-/* --- the mode's table --- */
 
 static bool http_start(struct conn *c)
 {
-	struct http *h = malloc(sizeof(*h));
+	static const struct http_serve_ops ops = { .route = route, .redial = redial };
 
-	if (!h) {
-		conn_end(c, END_NO_MEMORY);
-		return false;
-	}
-	memset((char *)h + sizeof(h->x), 0, sizeof(*h) - sizeof(h->x));
-	http_exchange_init(&h->x, c->frontend->buffer_size);
-	h->end = END_COUNT;
-	h->may_read[HTTP_CLIENT] = h->may_write[HTTP_CLIENT] = true;
-	h->began = ev_now(c->worker->loop);
-	c->exchange = h;
-	conn_exchange(c);
-	http_run(c);
+	if (http_serve_start(c, &ops))
+		http_serve_run(c);
 	return false;
-}
-
-static void http_io(struct conn *c, bool client, int events)
-{
-	struct http *h = c->exchange;
-	enum http_side side = client ? HTTP_CLIENT : HTTP_SERVER;
-
-	h->may_read[side] |= (events & EV_READ) != 0;
-	h->may_write[side] |= (events & EV_WRITE) != 0;
-	http_run(c);
-}
-
-static void http_connected(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	h->connected = ev_now(c->worker->loop);
-	h->may_write[HTTP_SERVER] = true;
-	h->may_read[HTTP_SERVER] = h->broken = false;
-	h->waiting = WAITING_NOTHING;
-	if (!h->running)
-		http_run(c);
-}
-
-static void http_dial_failed(struct conn *c, enum conn_end why)
-{
-	struct http *h = c->exchange;
-
-	conn_exchange(c);
-	h->waiting = WAITING_NOTHING;
-	answer(c, 502, why);
-	if (!h->running)
-		http_run(c);
-}
-
-static void request_expired(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	if (h->waiting == WAITING_NEXT) {
-		conn_end(c, END_IDLE_TIMEOUT);
-	} else if (http_exchange_in_head(&h->x)) {
-		answer(c, 408, END_HELLO_TIMEOUT);
-		http_run(c);
-	} else {
-		conn_end(c, END_HELLO_TIMEOUT);
-	}
-}
-
-static void http_expired(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	if (h->waiting == WAITING_WRITE) {
-		conn_end(c, END_STALLED_TIMEOUT);
-	} else if (h->x.stage == HTTP_STAGE_REQUEST) {
-		request_expired(c);
-	} else if (h->x.stage == HTTP_STAGE_RESPONSE) {
-		/* Who still owed something: the client its body, or the server its answer? */
-		if (h->x.request_done)
-			answer(c, 504, END_ANSWER_TIMEOUT);
-		else
-			answer(c, 408, END_IDLE_TIMEOUT);
-		http_run(c);
-	} else {
-		conn_end(c, h->waiting == WAITING_HALF ? END_HALF_CLOSED_TIMEOUT : END_IDLE_TIMEOUT);
-	}
-}
-
-/* Requests under way are answered with "Connection: close"; an idle client has a moment for one more. */
-static void http_drain(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	http_exchange_drain(&h->x);
-	if (h->waiting == WAITING_NEXT)
-		deadline_for(c, WAITING_NEXT, DRAIN_IDLE_MS);
-}
-
-static void http_ended(struct conn *c)
-{
-	struct http *h = c->exchange;
-
-	if (!h) { /* refused before it began */
-		struct http none = { .end = END_COUNT };
-
-		c->exchange = &none;
-		log_request(c, c->end);
-		c->exchange = NULL;
-		return;
-	}
-	if (h->open || !h->served)
-		log_request(c, c->end);
-	http_exchange_fini(&h->x);
-	free(h);
-	c->exchange = NULL;
 }
 
 const struct mode_ops mode_http = {
 	.name = "http",
 	.start = http_start,
-	.io = http_io,
-	.connected = http_connected,
-	.dial_failed = http_dial_failed,
-	.expired = http_expired,
-	.drain = http_drain,
-	.ended = http_ended,
+	.io = http_serve_io,
+	.connected = http_serve_connected,
+	.dial_failed = http_serve_dial_failed,
+	.expired = http_serve_expired,
+	.drain = http_serve_drain,
+	.ended = http_serve_ended,
 };
