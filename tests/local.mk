@@ -175,3 +175,8 @@ TESTS += tests/demo/demo-answers.sh
 
 EXTRA_DIST += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
 TESTS += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
+
+# What stands for AWS; its own test asks it with AWS's client library.
+EXTRA_DIST += tests/e2e/lib/aws_keys.py tests/e2e/lib/aws_standin.py
+dist_check_SCRIPTS += tests/e2e/aws-standin-selftest.py
+TESTS += tests/e2e/aws-standin-selftest.py

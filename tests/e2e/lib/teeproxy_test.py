@@ -473,8 +473,9 @@ class Server:
 			if self.tls:
 				with self.tls.wrap_socket(s, server_side=True) as secure:
 					self.handler(secure, peer)
-					# close_notify, so that a client can tell an end from a cut.
-					with contextlib.suppress(OSError):
+					# close_notify, so that a client can tell an end from a cut; a
+					# handler that cut has detached the socket.
+					with contextlib.suppress(OSError, ValueError):
 						secure.unwrap()
 			else:
 				self.handler(s, peer)
