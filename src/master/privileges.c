@@ -50,9 +50,12 @@ int privileges_drop(const struct privileges *p)
 	struct __user_cap_data_struct none[2];
 
 	memset(none, 0, sizeof(none));
-	/* The bounding set first: it takes CAP_SETPCAP, which only root has. */
+	/*
+	 * The bounding set first: it takes CAP_SETPCAP, which root may have been started without
+	 * (EPERM).  What then stays in the set is out of reach all the same: no_new_privs.
+	 */
 	for (int cap = 0; geteuid() == 0 && cap <= 63; cap++) {
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == -1 && errno != EINVAL)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == -1 && errno != EINVAL && errno != EPERM)
 			return -errno;
 	}
 	if (p->change && (setgroups(0, NULL) == -1 || setgid(p->gid) == -1 || setuid(p->uid) == -1))

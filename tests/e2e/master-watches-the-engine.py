@@ -5,6 +5,7 @@
 import os
 import pwd
 import re
+import shutil
 import signal
 import sys
 
@@ -40,9 +41,16 @@ frontend echo mode tcp {
 """
 
 
-def start(name, grace="30s", more=""):
+def start(name, grace="30s", more="", wrap=()):
 	return Teeproxy(CONFIG % (name, grace, "user " + USER if AS_ROOT else "", more, name), ports=["ECHO"],
-			env={"SERVER": server.address}, name=name)
+			env={"SERVER": server.address}, name=name, wrap=wrap)
+
+
+def with_capabilities(names):
+	"""A command that leaves root with these alone."""
+	if not AS_ROOT or not shutil.which("setpriv"):
+		raise Skip("wants root and setpriv")
+	return ["setpriv", "--inh-caps", "-all", "--bounding-set", ",".join(["-all"] + ["+" + n for n in names])]
 
 
 def dial(p):
@@ -74,12 +82,30 @@ def the_engine_has_no_capability_and_cannot_gain_any():
 
 
 @case
+def the_capabilities_of_the_systemd_unit_are_enough():
+	with open(os.path.join(os.environ["top_srcdir"], "dist/teeproxy.service.in")) as f:
+		names = re.search(r"^CapabilityBoundingSet=(.*)$", f.read(), re.M).group(1).lower().replace("cap_", "").split()
+	p = start("unit", wrap=with_capabilities(names))
+	dial(p).close()
+	equal(int(status_of(p.engines()[0])["CapBnd"], 16), 0, "CapBnd")
+	p.stop()
+
+
+@case
+def root_that_may_not_empty_the_bounding_set_starts_all_the_same():
+	p = start("meagre", wrap=with_capabilities(["setuid", "setgid", "kill"]))
+	dial(p).close()
+	status = status_of(p.engines()[0])
+	equal((int(status["CapEff"], 16), int(status["CapPrm"], 16), status["NoNewPrivs"]), (0, 0, "1"))
+	p.stop()
+
+
+@case
 def the_engine_has_a_system_call_filter_unless_the_kernel_has_none():
 	if "no system call filter" in proxy.log():
 		raise Skip("this kernel refuses the filter, which the log says")
-	with open(TEEPROXY, "rb") as f:
-		if re.search(rb"__[at]san_init", f.read()):
-			raise Skip("a build with sanitizers")
+	if is_sanitized():
+		raise Skip("a build with sanitizers")
 	equal(status_of(proxy.engines()[0])["Seccomp"], "2", "Seccomp")
 
 
