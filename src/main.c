@@ -17,6 +17,7 @@
 #include "config/explain.h"
 #include "config/keywords.h"
 #include "config/load.h"
+#include "conn/conn.h"
 #include "engine/engine.h"
 #include "log/log.h"
 #include "master/master.h"
@@ -275,7 +276,8 @@ static int run(void)
 {
 	const char *word = options.log_level ? options.log_level : getenv("PROXY_LOG_LEVEL");
 	enum config_log_level level;
-	struct master_options master = { .file = options.file, .engine = engine_run, .modes = modes };
+	struct master_options master = { .file = options.file, .engine = engine_run, .modes = modes,
+					.conns = &conn_ops };
 
 	if (word && *word) {
 		if (!log_parse_level(word, &level))

@@ -194,12 +194,6 @@ void conn_end(struct conn *c, enum conn_end why)
 	worker_released(w);
 }
 
-void conn_end_all(struct worker *w)
-{
-	while (!list_is_empty(&w->live))
-		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
-}
-
 /* No server could be reached. */
 static void dial_over(struct conn *c, enum conn_end why)
 {
@@ -663,18 +657,6 @@ void conn_finish(struct conn *c, enum conn_end why)
 		conn_linger(c, why);
 }
 
-void conn_drain_all(struct worker *w)
-{
-	struct list *node, *next;
-
-	list_for_each_safe(node, next, &w->live) {
-		struct conn *c = container_of(node, struct conn, node);
-
-		if (conn_mode(c)->drain && c->state == CONN_EXCHANGE)
-			conn_mode(c)->drain(c);
-	}
-}
-
 /* --- the beginning --- */
 
 static bool is_allowed(const struct config_frontend *f, const struct net_peer *peer)
@@ -707,8 +689,8 @@ static enum conn_end admit(struct conn *c)
 	return END_COUNT;
 }
 
-void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
-		   const struct net_sockaddr *peer)
+static void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
+			  const struct net_sockaddr *peer)
 {
 	struct conn *c = pool_get(&w->conns);
 	const struct config_frontend *f = l->frontend;
@@ -759,3 +741,41 @@ void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 	if (mode->start(c))
 		hello_read(c);
 }
+
+/* --- all of a worker's --- */
+
+static void conns_drain_all(struct worker *w)
+{
+	struct list *node, *next;
+
+	list_for_each_safe(node, next, &w->live) {
+		struct conn *c = container_of(node, struct conn, node);
+
+		if (conn_mode(c)->drain && c->state == CONN_EXCHANGE)
+			conn_mode(c)->drain(c);
+	}
+}
+
+static void conns_end_all(struct worker *w)
+{
+	while (!list_is_empty(&w->live))
+		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
+}
+
+static void conns_free_dead(struct worker *w)
+{
+	while (!list_is_empty(&w->dead)) {
+		struct conn *c = container_of(w->dead.next, struct conn, node);
+
+		list_del(&c->node);
+		pool_put(&w->conns, c);
+	}
+}
+
+const struct engine_conns conn_ops = {
+	.size = sizeof(struct conn),
+	.accepted = conn_accepted,
+	.drain_all = conns_drain_all,
+	.end_all = conns_end_all,
+	.free_dead = conns_free_dead,
+};

@@ -2,7 +2,7 @@
 /*
  * The life of one connection: accept, hello, route, dial, relay, end.
  *
- * One struct, one state, one way in (conn_accepted) and one way out (conn_end)
+ * One struct, one state, one way in (conn_ops.accepted) and one way out (conn_end)
  * with a named reason.  conn_enter() sets a state and its deadline.  A connection
  * belongs to one worker for life; it owns both descriptors and what is on its way
  * between them.  It is freed at the end of the loop's turn, never under a running
@@ -25,6 +25,7 @@
 #include "net/address.h"
 #include "wire/host_name.h"
 
+struct engine_conns;
 struct engine_listener;
 struct limits_enclave;
 struct worker;
@@ -108,10 +109,8 @@ struct conn {
 	bool throttled[2];		/* up, down: no bandwidth is left, do not read */
 };
 
-/* Takes an accepted descriptor: the worker's callback. */
-void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
-		   const struct net_sockaddr *peer);
-void conn_end_all(struct worker *w);
+/* What the engine does with connections. */
+extern const struct engine_conns conn_ops;
 
 /* For modes: the name to log and route by (copied); the target of the rule is dialled or answered. */
 void conn_set_name(struct conn *c, struct slice name);
@@ -134,7 +133,6 @@ void conn_adopt(struct conn *c, int fd);
 void conn_relay(struct conn *c);
 /* All is said to the client: ends its side, and all when it has heard. */
 void conn_finish(struct conn *c, enum conn_end why);
-void conn_drain_all(struct worker *w);
 
 /* The only way out. */
 void conn_end(struct conn *c, enum conn_end why);

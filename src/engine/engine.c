@@ -23,7 +23,6 @@
 
 #include "base/xalloc.h"
 #include "config/config.h"
-#include "conn/conn.h"
 #include "engine/limits.h"
 #include "engine/worker.h"
 #include "route/rules.h"
@@ -153,7 +152,7 @@ static void letter_deliver(struct worker *w, struct mail *m)
 {
 	struct letter *letter = container_of(m, struct letter, mail);
 
-	conn_accepted(w, letter->listener, letter->fd, &letter->peer);
+	w->shared->setup->conns->accepted(w, letter->listener, letter->fd, &letter->peer);
 	free(letter);
 }
 
@@ -164,7 +163,7 @@ static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *pee
 	struct letter *letter;
 
 	if (to == a->crew) {
-		conn_accepted(&to->worker, a->listener, fd, peer);
+		e->shared.setup->conns->accepted(&to->worker, a->listener, fd, peer);
 		return;
 	}
 	letter = malloc(sizeof(*letter));
@@ -183,6 +182,7 @@ static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *pee
 static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct accepting *a = container_of(io, struct accepting, io);
+	const struct engine_conns *conns = a->crew->engine->shared.setup->conns;
 	struct net_sockaddr peer;
 
 	(void)loop;
@@ -204,7 +204,7 @@ static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
 		if (a->shared)
 			deal_out(a, fd, &peer);
 		else
-			conn_accepted(&a->crew->worker, a->listener, fd, &peer);
+			conns->accepted(&a->crew->worker, a->listener, fd, &peer);
 	}
 }
 
@@ -238,10 +238,10 @@ static void woken(struct ev_loop *loop, ev_async *async, int events)
 	read_mail(crew);
 	if (s->draining) {
 		accept_end(crew);
-		conn_drain_all(&crew->worker);
+		s->setup->conns->drain_all(&crew->worker);
 	}
 	if (s->stopping) {
-		conn_end_all(&crew->worker);
+		s->setup->conns->end_all(&crew->worker);
 		ev_break(loop, EVBREAK_ALL);
 	}
 }
@@ -253,12 +253,7 @@ static void turn_over(struct ev_loop *loop, ev_prepare *prepare, int events)
 	struct worker *w = &crew->worker;
 
 	(void)events;
-	while (!list_is_empty(&w->dead)) {
-		struct list *node = w->dead.next;
-
-		list_del(node);
-		pool_put(&w->conns, container_of(node, struct conn, node));
-	}
+	w->shared->setup->conns->free_dead(w);
 	log_flush(&w->log);
 	if (!w->shared->draining || crew->engine->n_accepting > 0)
 		return;
@@ -312,7 +307,7 @@ static bool crew_init(struct crew *crew, struct engine *e, unsigned number)
 	w->shared = &e->shared;
 	w->number = number;
 	timers_init(&w->timers, w->loop);
-	pool_init(&w->conns, sizeof(struct conn));
+	pool_init(&w->conns, setup->conns->size);
 	list_init(&w->live);
 	list_init(&w->dead);
 	w->scratch = route_scratch_new();
@@ -337,7 +332,7 @@ static void crew_fini(struct crew *crew)
 		return;
 	/* What was dealt out and not yet taken. */
 	read_mail(crew);
-	conn_end_all(w);
+	w->shared->setup->conns->end_all(w);
 	turn_over(w->loop, &crew->turn, 0);
 	timers_fini(&w->timers);
 	pool_fini(&w->conns);

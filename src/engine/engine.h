@@ -16,7 +16,9 @@ struct config;
 struct config_frontend;
 struct config_listen;
 struct mode_ops;
+struct net_sockaddr;
 struct stats;
+struct worker;
 
 /*
  * One listening socket.  TCP has one for each slot (SO_REUSEPORT); worker i takes
@@ -39,8 +41,22 @@ enum engine_message {
 };
 
 /*
+ * What becomes of an accepted descriptor.  Handed down, since the engine knows no room
+ * above it; all of it runs on the worker's thread.
+ */
+struct engine_conns {
+	size_t size;		/* of one connection, from worker.conns */
+	/* Takes the descriptor. */
+	void (*accepted)(struct worker *w, const struct engine_listener *l, int fd,
+			 const struct net_sockaddr *peer);
+	void (*drain_all)(struct worker *w);	/* the process drains: who is idle may end */
+	void (*end_all)(struct worker *w);
+	void (*free_dead)(struct worker *w);	/* a turn of the loop is over */
+};
+
+/*
  * A thread that serves all workers, and hears of its work by what it offers them; it
- * answers by worker_post().  Handed down, since the engine knows no room above it.
+ * answers by worker_post().  Handed down as well.
  */
 struct engine_service {
 	/* 0 with *ret, which is NULL where the configuration has no work for it; or -errno. */
@@ -59,6 +75,7 @@ struct engine_setup {
 	int control_fd;		/* end of file on it: the master died, end */
 	struct stats *stats;	/* shared with the master and with other engines; may be NULL */
 	const struct mode_ops *const *modes; /* by enum config_mode; NULL: no engine yet */
+	const struct engine_conns *conns;
 	const struct engine_service *aws;	/* or NULL */
 };
 

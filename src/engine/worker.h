@@ -58,7 +58,7 @@ struct worker {
 	struct engine_shared *shared;
 	unsigned number;
 	struct timers timers;
-	struct pool conns;		/* of struct conn */
+	struct pool conns;		/* of connections: engine_conns */
 	struct list live;		/* connections */
 	struct list dead;		/* freed at the end of the turn */
 	size_t n_live;

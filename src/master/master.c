@@ -109,7 +109,7 @@ static _Noreturn void engine_child(struct master *m, const struct privileges *p,
 	struct engine_setup setup = { .config = m->config, .listeners = m->listeners,
 				      .n_listeners = m->n_listeners, .n_workers = worker_count(m->config),
 				      .control_fd = control, .modes = m->options->modes,
-				      .aws = m->options->aws };
+				      .conns = m->options->conns, .aws = m->options->aws };
 	int r;
 
 	close(m->signals);

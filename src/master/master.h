@@ -17,8 +17,9 @@
 
 #include "config/config.h"
 
-struct engine_setup;
+struct engine_conns;
 struct engine_service;
+struct engine_setup;
 struct mode_ops;
 
 struct master_options {
@@ -28,6 +29,7 @@ struct master_options {
 	int (*engine)(const struct engine_setup *setup);
 	/* By enum config_mode; NULL: no engine for it yet, and the file is refused. */
 	const struct mode_ops *const *modes;
+	const struct engine_conns *conns;	/* the engine's */
 	const struct engine_service *aws;	/* or NULL: struct engine_setup */
 };
 
