@@ -141,6 +141,9 @@ check-fresh:
 check-all: all
 	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/check-all.sh
 
+dist_check_SCRIPTS += tests/source/layers.py
+TESTS += tests/source/layers.py
+
 dist_check_SCRIPTS += tests/conf/manual.py
 TESTS += tests/conf/manual.py
 
