@@ -433,4 +433,5 @@ void config_check(struct model *m, const struct expanded *tree)
 			diag_error(m->diags, "missing-setting", b->section.span,
 				   "backend \"%s\" has no server", b->section.name);
 	}
+	check_preset_listens(m);
 }

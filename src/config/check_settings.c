@@ -334,7 +334,27 @@ static void other_check(struct cursor *c, struct config_backend *b)
 	}
 }
 
-static void other_listen(struct cursor *c, struct model_frontend *f)
+/* No address twice, whoever listens there. */
+static void add_listen(struct model *m, struct model_frontend *f, struct model_listen *l, const char *text)
+{
+	for (struct model_frontend *o = m->frontends; o; o = o->next) {
+		for (struct model_listen *p = o->listens; p; p = p->next) {
+			struct diagnostic *d;
+
+			if (strcmp(p->out.address.text, l->out.address.text) != 0)
+				continue;
+			d = diag_error(m->diags, "duplicate-listen", l->span, "\"%s\" is listened on twice", text);
+			diagnostics_note(m->diags, d, p->span, "frontend \"%s\" listens here", o->section.name);
+			f->faulty_listen = true;
+			return;
+		}
+	}
+	*f->last_listen = l;
+	f->last_listen = &l->next;
+	f->n_listens++;
+}
+
+static bool read_listen(struct cursor *c, struct model_frontend *f)
 {
 	struct model_listen *l = arena_alloc(c->m->arena, sizeof(*l));
 	const struct ast_word *w = take(c, "an address"), *address = w;
@@ -343,7 +363,7 @@ static void other_listen(struct cursor *c, struct model_frontend *f)
 	l->out.socket_mode = 0660;
 	if (!w || !value_address(c->m, w, ADDRESS_TO_LISTEN, &l->out.address)) {
 		c->item = NULL;
-		return;
+		return false;
 	}
 	l->span = w->span;
 	l->out.place = (struct config_place){ w->span.source->name, w->span.line, w->span.column };
@@ -352,16 +372,16 @@ static void other_listen(struct cursor *c, struct model_frontend *f)
 			if (!take_if(c, "from")) {
 				diag_error(c->m->diags, "expected-value", c->last,
 					   "expected \"from CIDR...\" behind \"accept-proxy\": whoever may speak for others is named");
-				return;
+				return false;
 			}
 			l->out.n_accept_proxy_from = take_cidrs(c, &l->out.accept_proxy_from);
 		} else if (take_if(c, "as")) {
 			if (!(w = take(c, "an enclave's name")) || !value_who(c->m, w, &who))
-				return;
+				return false;
 			if (l->out.address.kind != ADDRESS_UNIX && l->out.address.kind != ADDRESS_UNIX_ABSTRACT) {
 				diag_error(c->m->diags, "bad-as", w->span,
 					   "\"as\" is for unix: listeners; on vsock the kernel vouches, and on TCP nobody can");
-				return;
+				return false;
 			}
 			for (struct model_enclave *e = c->m->enclaves; e; e = e->next) {
 				if (strcmp(e->section.name, w->value) == 0)
@@ -369,34 +389,26 @@ static void other_listen(struct cursor *c, struct model_frontend *f)
 			}
 			if (!l->out.as) {
 				diag_error(c->m->diags, "bad-as", w->span, "expected an enclave's name, got \"%s\"", w->value);
-				return;
+				return false;
 			}
 		} else if (take_if(c, "mode")) {
 			if (!(w = take(c, "an octal mode")) || !value_file_mode(c->m, w, &l->out.socket_mode))
-				return;
+				return false;
 			if (l->out.address.kind != ADDRESS_UNIX) {
 				diag_error(c->m->diags, "bad-file-mode", w->span, "\"mode\" is for unix: listeners with a path");
-				return;
+				return false;
 			}
 		} else {
 			break;
 		}
 	}
-	for (struct model_frontend *o = c->m->frontends; o; o = o->next) {
-		for (struct model_listen *p = o->listens; p; p = p->next) {
-			struct diagnostic *d;
+	add_listen(c->m, f, l, address->value);
+	return true;
+}
 
-			if (strcmp(p->out.address.text, l->out.address.text) != 0)
-				continue;
-			d = diag_error(c->m->diags, "duplicate-listen", address->span,
-				       "\"%s\" is listened on twice", address->value);
-			diagnostics_note(c->m->diags, d, p->span, "frontend \"%s\" listens here", o->section.name);
-			return;
-		}
-	}
-	*f->last_listen = l;
-	f->last_listen = &l->next;
-	f->n_listens++;
+static void other_listen(struct cursor *c, struct model_frontend *f)
+{
+	f->faulty_listen |= !read_listen(c, f);
 }
 
 static void other_store(struct cursor *c, struct config_frontend *f)
@@ -509,4 +521,40 @@ void check_setting(struct model *m, struct model_section *section, const struct 
 	}
 	if (m->diags->n_errors == before)
 		check_nothing_more(m, c.item, k->name);
+}
+
+void check_preset_listens(struct model *m)
+{
+	static const struct {
+		enum config_mode mode;
+		struct address address;
+	} presets[] = {
+		{ MODE_HTTP, { .kind = ADDRESS_TCP_ANY, .port = 80, .text = "*:80" } },
+		{ MODE_HTTPS, { .kind = ADDRESS_TCP_ANY, .port = 443, .text = "*:443" } },
+		{ MODE_KMS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5000, .text = "vsock:*:5000" } },
+		{ MODE_EGRESS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 8444, .text = "vsock:*:8444" } },
+		{ MODE_CONFIG, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5555, .text = "vsock:*:5555" } },
+		{ MODE_LOGS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5001, .text = "vsock:*:5001" } },
+	};
+
+	for (struct model_frontend *f = m->frontends; f; f = f->next) {
+		size_t i, n = sizeof(presets) / sizeof(presets[0]);
+		struct model_listen *l;
+
+		if (f->n_listens > 0 || f->faulty_listen || f->out.mode == MODE_COUNT)
+			continue;
+		for (i = 0; i < n && presets[i].mode != f->out.mode; i++)
+			;
+		if (i == n || strcmp(f->section.name, config_mode_name(f->out.mode)) != 0) {
+			diag_error(m->diags, "listens-nowhere", f->section.span,
+				   "frontend \"%s\" listens nowhere; expected \"listen ADDRESS\" in it",
+				   f->section.name);
+			continue;
+		}
+		l = arena_alloc(m->arena, sizeof(*l));
+		l->out.address = presets[i].address;
+		l->out.socket_mode = 0660;
+		l->span = f->section.span;
+		add_listen(m, f, l, l->out.address.text);
+	}
 }

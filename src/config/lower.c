@@ -81,20 +81,8 @@ static struct config_place place_of(struct model *m, struct span span)
 	return (struct config_place){ span.source ? m->placed_name : "", span.line, span.column };
 }
 
-/* Where the seed system listens; only for a frontend named after its mode. */
 static void lower_listens(struct model *m, struct model_frontend *f)
 {
-	static const struct {
-		enum config_mode mode;
-		struct address address;
-	} presets[] = {
-		{ MODE_HTTP, { .kind = ADDRESS_TCP_ANY, .port = 80, .text = "*:80" } },
-		{ MODE_HTTPS, { .kind = ADDRESS_TCP_ANY, .port = 443, .text = "*:443" } },
-		{ MODE_KMS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5000, .text = "vsock:*:5000" } },
-		{ MODE_EGRESS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 8444, .text = "vsock:*:8444" } },
-		{ MODE_CONFIG, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5555, .text = "vsock:*:5555" } },
-		{ MODE_LOGS, { .kind = ADDRESS_VSOCK, .cid = ADDRESS_CID_ANY, .port = 5001, .text = "vsock:*:5001" } },
-	};
 	struct config_listen *l = arena_calloc(m->out, f->n_listens + 1, sizeof(*l));
 	size_t n = 0;
 
@@ -102,14 +90,6 @@ static void lower_listens(struct model *m, struct model_frontend *f)
 		l[n] = p->out;
 		l[n].place = place_of(m, p->span);
 		n++;
-	}
-	for (size_t i = 0; n == 0 && i < sizeof(presets) / sizeof(presets[0]); i++) {
-		if (presets[i].mode != f->out.mode)
-			continue;
-		l[0] = (struct config_listen){ .address = presets[i].address, .socket_mode = 0660 };
-		l[0].place = place_of(m, f->section.span);
-		n = 1;
-		break;
 	}
 	f->out.listens = l;
 	f->out.n_listens = n;

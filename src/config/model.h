@@ -79,6 +79,7 @@ struct model_frontend {
 	struct span mode_span;
 	struct model_listen *listens, **last_listen;
 	size_t n_listens;
+	bool faulty_listen;		/* told; so no other is taken in its place */
 	struct model_rule *rules, **last_rule;
 	struct model_rule *default_rule;
 	size_t n_rules;			/* default_rule not counted */
@@ -114,6 +115,8 @@ const struct model_setting *model_find_setting(const struct model_section *s, co
  */
 void check_setting(struct model *m, struct model_section *section, const struct keyword *k,
 		   unsigned name_words, const struct ast_statement *st, void *object);
+/* Where the seed system listens, for a frontend that is named after its mode and says no other place. */
+void check_preset_listens(struct model *m);
 /* check_rules.c: one statement that is a rule. */
 void check_rule(struct model *m, struct model_frontend *f, const struct ast_statement *st);
 /* Adds a diagnostic for a word where the statement should have ended. */
