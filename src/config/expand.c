@@ -17,10 +17,14 @@
 #include "config/load.h"
 #include "config/parse.h"
 
+/* A directory that is a link to itself gives endless names to one file, and globs multiply them. */
+enum { INCLUDE_DEPTH_MAX = 16, INCLUDE_FILES_MAX = 10000 };
+
 /* The files that are being included, innermost first. */
 struct including {
 	const char *path;
 	const struct including *outer;
+	unsigned depth;		/* 0: the file that was asked for */
 };
 
 struct expander {
@@ -28,6 +32,7 @@ struct expander {
 	struct arena *arena;
 	struct diagnostics *diags;
 	struct map defines;	/* name -> struct ast_word */
+	unsigned n_files;	/* included so far */
 	struct expanded *out;
 };
 
@@ -205,7 +210,7 @@ static void expand_statements(struct expander *e, struct ast_statements *list,
 static void include_file(struct expander *e, const char *path, const struct ast_word *word,
 			 const struct including *in, struct ast_statements *into)
 {
-	struct including here = { path, in };
+	struct including here = { path, in, in->depth + 1 };
 	struct ast_file file;
 	struct source *src;
 	char *text;
@@ -220,6 +225,19 @@ static void include_file(struct expander *e, const char *path, const struct ast_
 			return;
 		}
 	}
+	if (here.depth > INCLUDE_DEPTH_MAX) {
+		diag_error(e->diags, "include-limit", word->span, "\"%s\" is included %u files deep; at most %u",
+			   path, here.depth, INCLUDE_DEPTH_MAX);
+		return;
+	}
+	/* Told once: what comes after it is more of the same. */
+	if (e->n_files >= INCLUDE_FILES_MAX) {
+		if (e->n_files++ == INCLUDE_FILES_MAX)
+			diag_error(e->diags, "include-limit", word->span, "more than %u files are included",
+				   INCLUDE_FILES_MAX);
+		return;
+	}
+	e->n_files++;
 	r = e->reader->read_file(e->reader->data, path, &text, &len);
 	if (r < 0) {
 		diag_error(e->diags, "include-unreadable", word->span, "cannot read \"%s\": %s", path,
@@ -342,7 +360,7 @@ void config_expand(const struct config_reader *reader, const char *path, struct 
 		   struct arena *tree, struct diagnostics *diags, struct expanded *ret)
 {
 	struct expander e = { .reader = reader, .arena = tree, .diags = diags, .out = ret };
-	struct including here = { path, NULL };
+	struct including here = { path, NULL, 0 };
 	struct ast_file file;
 	struct source *src = source_new(&e, path, text);
 
