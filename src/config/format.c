@@ -25,7 +25,8 @@ struct formatter {
 	bool in_list;
 	bool ended;		/* the statement, unless a brace follows */
 	bool line_open;		/* something stands on this line */
-	bool joined;		/* the line goes on from a backslash */
+	bool join;		/* a backslash came: the statement's next word goes below */
+	bool joined;		/* this line goes on from a backslash */
 	bool after_open;	/* no blank line behind a brace */
 };
 
@@ -83,20 +84,26 @@ static void format_word(struct formatter *f, const struct token *t)
 	if (f->ended && !f->in_list) {
 		break_line(f);
 		f->words = 0;
-		f->ended = false;
+		f->ended = f->join = false;
 	}
 	if (!f->in_list && !f->line_open && f->words == 0)
 		f->head = f->depth == 0 ? head_words(text) : 0;
 	if (!f->in_list && f->head == 2 && f->words == 2 && slice_equal(text, SLICE_LITERAL("mode")))
 		f->head = 4;
+	if (f->join && f->line_open) {
+		buffer_add_string(f->out, " \\\n");
+		f->line_open = false;
+		f->joined = true;
+	}
 	f->words++;
 	emit(f, text);
+	f->join = f->joined = false;
 }
 
 static void format_open(struct formatter *f)
 {
 	f->newlines = 0;
-	f->ended = false;
+	f->ended = f->join = false;
 	emit(f, SLICE_LITERAL("{"));
 	if (f->head && f->head == f->words) {
 		break_line(f);
@@ -111,6 +118,7 @@ static void format_open(struct formatter *f)
 static void format_close(struct formatter *f)
 {
 	f->newlines = 0;
+	f->join = false;
 	if (f->in_list) {
 		f->in_list = false;
 		emit(f, SLICE_LITERAL("}"));
@@ -138,20 +146,19 @@ static void format_token(struct formatter *f, const struct token *t)
 		break;
 	case TOKEN_SEMICOLON:
 		f->ended = true;
-		f->joined = false;
+		f->join = false;
 		break;
 	case TOKEN_NEWLINE:
 		f->newlines++;
-		f->joined = false;
+		f->join = false;
 		if (f->in_list)
 			break_line(f);
 		else
 			f->ended = f->words > 0 || f->ended;
 		break;
 	case TOKEN_JOIN:
-		emit(f, SLICE_LITERAL("\\"));
-		break_line(f);
-		f->joined = true;
+		/* Between statements, and before what ends one, it is a blank. */
+		f->join = true;
 		break;
 	case TOKEN_COMMENT:
 		if (f->newlines > 0)
