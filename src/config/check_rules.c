@@ -334,48 +334,6 @@ static void target_backend(struct rule_reader *r, const struct ast_word *w)
 	diagnostics_note(r->m->diags, d, b->section.span, "\"%s\" is defined here", b->section.name);
 }
 
-static bool is_arn(const char *s, const char *service)
-{
-	const char *colon = s;
-	size_t len = strlen(service);
-
-	if (strncmp(s, "arn:", 4) != 0)
-		return false;
-	colon = strchr(s + 4, ':');
-	return colon && strncmp(colon + 1, service, len) == 0 && colon[1 + len] == ':';
-}
-
-/* arn:aws:kms:REGION:ACCOUNT:key/ID; NULL where the field is empty. */
-static const char *arn_region(struct model *m, const char *arn)
-{
-	const char *p = arn;
-	size_t len;
-
-	for (int i = 0; i < 3 && p; i++) {
-		p = strchr(p, ':');
-		if (p)
-			p++;
-	}
-	len = p ? strcspn(p, ":") : 0;
-	return len ? arena_copy_slice(m->out, slice_of(p, len)) : NULL;
-}
-
-static bool read_key(struct rule_reader *r, const struct ast_word *w, struct config_kms_key *ret)
-{
-	const char *s = w->value;
-	bool arn = is_arn(s, "kms"), id = w->value_len >= 4 && strspn(s, "0123456789abcdefABCDEFmrk-") == w->value_len;
-
-	if (!(arn && (strstr(s, ":key/") || strstr(s, ":alias/"))) && strncmp(s, "alias/", 6) != 0 && !id) {
-		diag_error(r->m->diags, "bad-key", w->span,
-			   "a key is arn:aws:kms:REGION:ACCOUNT:key/ID, alias/NAME or a key id, got \"%s\"", s);
-		fault(r);
-		return false;
-	}
-	*ret = (struct config_kms_key){ .id = arena_strdup(r->m->out, s),
-					.region = arn ? arn_region(r->m, s) : NULL };
-	return true;
-}
-
 static const struct {
 	const char *name;
 	uint32_t bit;
@@ -468,10 +426,12 @@ static void target_key(struct rule_reader *r)
 		do {
 			if (!(w = take(r, "a key's ARN, alias or id, or any")))
 				return;
-			if (read_key(r, w, &keys[t->n_keys]))
+			if (value_kms_key(r->m, w, &keys[t->n_keys]))
 				t->n_keys++;
+			else
+				fault(r);
 			if (take_if(r, "role") && (w = take(r, "a role's ARN"))) {
-				if (!is_arn(w->value, "iam")) {
+				if (!value_is_arn(w->value, "iam")) {
 					diag_error(r->m->diags, "bad-role", w->span,
 						   "a role is arn:aws:iam::ACCOUNT:role/NAME, got \"%s\"", w->value);
 					fault(r);

@@ -19,9 +19,11 @@
 #include "base/buffer.h"
 #include "config/diagnostics.h"
 #include "config/load.h"
+#include "config/model.h"
 #include "config/quote.h"
+#include "config/values.h"
 
-enum { DOMAINS_MAX = 1000 };
+enum { DOMAINS_MAX = 1000, STRING_MAX = 2048 };
 
 struct domain {
 	const char *name;	/* the host name */
@@ -38,7 +40,7 @@ struct importer {
 	const struct source *source;
 	struct domain *domains;
 	size_t n_domains;
-	const char *region, *bucket, *tee_k_domain, *tee_t_domain;
+	const char *region, *bucket, *tee_k_domain, *tee_t_domain, *tee_t_address;
 	uint32_t http, https, kms, internet, cloudwatch;
 };
 
@@ -130,8 +132,12 @@ static const char *get_string(struct importer *im, struct json_object *object, c
 		return NULL;
 	}
 	s = json_object_get_string(value);
-	if (strlen(s) != (size_t)json_object_get_string_len(value)) {
-		fault(im, path, n + 1, "json-type", "a string with a NUL byte in it");
+	if (strlen(s) != (size_t)json_object_get_string_len(value) || strchr(s, '\r')) {
+		fault(im, path, n + 1, "json-type", "a string with a NUL byte or a carriage return in it");
+		return NULL;
+	}
+	if (strlen(s) > STRING_MAX) {
+		fault(im, path, n + 1, "json-range", "a string longer than 2048 bytes");
 		return NULL;
 	}
 	return *s ? arena_strdup(im->arena, s) : NULL;
@@ -155,6 +161,42 @@ static uint32_t get_number(struct importer *im, struct json_object *object, cons
 	return (uint32_t)v;
 }
 
+/* A string of the JSON as a word of the language, for what judges words; faults show path. */
+static struct ast_word word_of(struct importer *im, const char *const *path, size_t n, const char *value)
+{
+	return (struct ast_word){ .span = find_path(im, path, n), .quote = QUOTE_SINGLE, .text = value,
+				  .value = value, .value_len = strlen(value) };
+}
+
+/* The model that such functions want: no more than where texts and faults go. */
+static struct model model_of(struct importer *im)
+{
+	return (struct model){ .arena = im->arena, .out = im->arena, .diags = im->diags };
+}
+
+/* The Go program compared names byte by byte: a pattern is none. */
+static bool check_domain(struct importer *im, const char *const *path, size_t n, const char *name)
+{
+	struct ast_word w = word_of(im, path, n, name);
+	struct model m = model_of(im);
+	struct route_pattern pattern;
+
+	if (strchr(name, '*') || *name == '.') {
+		fault(im, path, n, "bad-name", "expected a host name");
+		return false;
+	}
+	return value_pattern(&m, &w, false, &pattern);
+}
+
+static bool check_key(struct importer *im, const char *const *path, size_t n, const char *key)
+{
+	struct ast_word w = word_of(im, path, n, key);
+	struct model m = model_of(im);
+	struct config_kms_key k;
+
+	return value_kms_key(&m, &w, &k);
+}
+
 /* --- reading ------------------------------------------------------------------------------- */
 
 static bool is_tee_t(const char *name)
@@ -170,7 +212,8 @@ static void name_enclave(struct importer *im, struct domain *d)
 {
 	size_t len = strcspn(d->name, ".");
 	const char *name = arena_copy_slice(im->arena, slice_of(d->name, len));
-	bool good = len > 0 && (ascii_lower(*name) >= 'a' && ascii_lower(*name) <= 'z') && !quote_is_reserved(name);
+	bool good = len > 0 && (ascii_lower(*name) >= 'a' && ascii_lower(*name) <= 'z') && !quote_is_reserved(name) &&
+		    strncmp(name, "enclave-", 8) != 0; /* what those without a good name are called */
 
 	for (const struct domain *o = im->domains; o < d; o++) {
 		if (o->cid == d->cid) {
@@ -204,7 +247,7 @@ static void read_domains(struct importer *im, struct json_object *domains)
 			fault(im, path, 2, "json-range", "more than 1000 domains");
 			return;
 		}
-		if (!check_keys(im, value, path, 2, known, 2))
+		if (!check_domain(im, path, 2, name) || !check_keys(im, value, path, 2, known, 2))
 			continue;
 		d->name = arena_strdup(im->arena, name);
 		if (!json_object_object_get_ex(value, "cid", NULL)) {
@@ -213,11 +256,64 @@ static void read_domains(struct importer *im, struct json_object *domains)
 		}
 		d->cid = get_number(im, value, path, 2, "cid", 3, 4294967294);
 		d->key = get_string(im, value, path, 2, "kms_key");
+		if (d->key && !check_key(im, path, 3, d->key))
+			continue;
 		set = im->reader->getenv(im->reader->data, variable);
 		if (!d->key && set && *set)
 			d->key = arena_printf(im->arena, "${%s}", variable);
 		name_enclave(im, d);
 		im->n_domains++;
+	}
+}
+
+/* The host of "wss://DOMAIN": a path cut off, and :443 put behind it where it has no port. */
+static const char *tee_t_address(struct importer *im, const char *domain)
+{
+	size_t len = strcspn(domain, "/");
+	const char *host = arena_copy_slice(im->arena, slice_of(domain, len));
+	const char *colon = strrchr(host, ':');
+	bool port = colon && !strchr(colon, ']');
+	struct slice bare = slice_of(host, port ? (size_t)(colon - host) : len);
+	struct ip_addr ip;
+
+	return arena_printf(im->arena, "%s%s%s", *host == '[' || ip_parse(bare, &ip) ? "" : "tcp:", host,
+			    port ? "" : ":443");
+}
+
+static void check_tee_t_address(struct importer *im, const char *const *path, size_t n)
+{
+	struct ast_word w = word_of(im, path, n, im->tee_t_address);
+	struct model m = model_of(im);
+	struct address a;
+
+	value_address(&m, &w, ADDRESS_TO_DIAL, &a);
+}
+
+/* Two listeners on one port, given or the Go program's own. */
+static void check_ports(struct importer *im)
+{
+	const struct {
+		const char *name;
+		uint32_t port;
+		bool tcp;
+	} all[] = {
+		{ "http", im->http ? im->http : 80, true },
+		{ "https", im->https ? im->https : 443, true },
+		{ "kms", im->kms ? im->kms : 5000, false },
+		{ "internet", im->internet ? im->internet : 8444, false },
+		{ "cloudwatch", im->cloudwatch ? im->cloudwatch : 5001, false },
+		{ "enclave_config", im->tee_t_domain ? 5555 : 0, false },
+	};
+	const char *path[] = { "ports", NULL };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		for (size_t k = i + 1; k < sizeof(all) / sizeof(all[0]); k++) {
+			if (all[i].port != all[k].port || all[i].tcp != all[k].tcp)
+				continue;
+			path[1] = all[i].name;
+			fault(im, path, 2, "duplicate-listen",
+			      arena_printf(im->arena, "port %" PRIu32 " is that of %s too", all[i].port, all[k].name));
+		}
 	}
 }
 
@@ -238,12 +334,17 @@ static void read_rest(struct importer *im, struct json_object *root)
 	path[0] = "ports";
 	if (json_object_object_get_ex(root, "ports", &o) && check_keys(im, o, path, 1, port_keys, 5))
 		for (size_t i = 0; i < 5; i++)
-			*ports[i] = get_number(im, o, path, 1, port_keys[i], 1, i < 2 ? 65535 : UINT32_MAX);
+			*ports[i] = get_number(im, o, path, 1, port_keys[i], 1, i < 2 ? 65535 : UINT32_MAX - 1);
 	path[0] = "enclave_config";
 	if (json_object_object_get_ex(root, "enclave_config", &o) && check_keys(im, o, path, 1, enclave_keys, 2)) {
 		im->tee_k_domain = get_string(im, o, path, 1, "tee_k_domain");
 		im->tee_t_domain = get_string(im, o, path, 1, "tee_t_domain");
+		if (im->tee_t_domain) {
+			im->tee_t_address = tee_t_address(im, im->tee_t_domain);
+			check_tee_t_address(im, path, 2);
+		}
 	}
+	check_ports(im);
 }
 
 /* --- writing ------------------------------------------------------------------------------- */
@@ -309,20 +410,6 @@ static void write_kms(const struct importer *im, struct buffer *out)
 	buffer_add_string(out, "}\n");
 }
 
-/* The first of host, a path cut off and :443 put behind it where it has no port. */
-static const char *tee_t_address(const struct importer *im)
-{
-	size_t len = strcspn(im->tee_t_domain, "/");
-	const char *host = arena_copy_slice(im->arena, slice_of(im->tee_t_domain, len));
-	const char *colon = strrchr(host, ':');
-	bool port = colon && !strchr(colon, ']');
-	struct slice bare = slice_of(host, port ? (size_t)(colon - host) : len);
-	struct ip_addr ip;
-
-	return arena_printf(im->arena, "%s%s%s", *host == '[' || ip_parse(bare, &ip) ? "" : "tcp:", host,
-			    port ? "" : ":443");
-}
-
 static void write_egress(const struct importer *im, struct buffer *out)
 {
 	bool keys = false;
@@ -341,7 +428,7 @@ static void write_egress(const struct importer *im, struct buffer *out)
 			continue;
 		if (is_tee_t(d->name)) {
 			buffer_printf(out, "\tfrom any to '%s:*' -> ", d->name);
-			quote_word(out, tee_t_address(im), false);
+			quote_word(out, im->tee_t_address, false);
 			buffer_add_char(out, '\n');
 			continue;
 		}

@@ -288,3 +288,45 @@ bool value_port(struct model *m, const struct ast_word *w, struct slice text, ui
 	*ret = (uint32_t)v;
 	return true;
 }
+
+bool value_is_arn(const char *s, const char *service)
+{
+	const char *colon = s;
+	size_t len = strlen(service);
+
+	if (strncmp(s, "arn:", 4) != 0)
+		return false;
+	colon = strchr(s + 4, ':');
+	return colon && strncmp(colon + 1, service, len) == 0 && colon[1 + len] == ':';
+}
+
+/* arn:aws:kms:REGION:ACCOUNT:key/ID; NULL where the field is empty. */
+static const char *arn_region(struct model *m, const char *arn)
+{
+	const char *p = arn;
+	size_t len;
+
+	for (int i = 0; i < 3 && p; i++) {
+		p = strchr(p, ':');
+		if (p)
+			p++;
+	}
+	len = p ? strcspn(p, ":") : 0;
+	return len ? arena_copy_slice(m->out, slice_of(p, len)) : NULL;
+}
+
+bool value_kms_key(struct model *m, const struct ast_word *w, struct config_kms_key *ret)
+{
+	const char *s = w->value;
+	bool arn = value_is_arn(s, "kms");
+	bool id = w->value_len >= 4 && strspn(s, "0123456789abcdefABCDEFmrk-") == w->value_len;
+
+	if (!(arn && (strstr(s, ":key/") || strstr(s, ":alias/"))) && strncmp(s, "alias/", 6) != 0 && !id) {
+		diag_error(m->diags, "bad-key", w->span,
+			   "a key is arn:aws:kms:REGION:ACCOUNT:key/ID, alias/NAME or a key id, got \"%s\"", s);
+		return false;
+	}
+	*ret = (struct config_kms_key){ .id = arena_strdup(m->out, s),
+					.region = arn ? arn_region(m, s) : NULL };
+	return true;
+}

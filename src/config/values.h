@@ -35,6 +35,10 @@ bool value_choice(struct model *m, const struct ast_word *w, const char *what, c
 		  int *ret);
 bool value_cidr(struct model *m, const struct ast_word *w, struct ip_cidr *ret);
 bool value_file_mode(struct model *m, const struct ast_word *w, unsigned *ret);
+/* arn:PARTITION:SERVICE:... */
+bool value_is_arn(const char *s, const char *service);
+/* A key's ARN, alias or id; without a role. */
+bool value_kms_key(struct model *m, const struct ast_word *w, struct config_kms_key *ret);
 
 enum address_use { ADDRESS_TO_LISTEN, ADDRESS_TO_DIAL };
 
