@@ -6,11 +6,16 @@
 FUZZ_CC = clang
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS = 600
-FUZZ_TARGETS = tls_hello http_head http_body http_exchange proxy_header egress_request json_stream
-# What the targets are linked from: the pure rooms they reach, compiled again with the sanitizers.
-FUZZ_PARTS = $(top_srcdir)/src/conn/http_exchange.c $(top_srcdir)/src/wire/*.c $(top_srcdir)/src/base/ip.c $(top_srcdir)/src/base/slice.c
+FUZZ_TARGETS = tls_hello http_head http_body http_exchange proxy_header egress_request json_stream \
+	config_text config_import
+# What the targets are linked from: the pure rooms, compiled again with the sanitizers.
+FUZZ_PARTS = src/conn/http_exchange.c src/config/*.c src/route/*.c src/wire/*.c src/base/*.c
+FUZZ_COMPILE = $(FUZZ_CC) -std=gnu17 $(DEFS) -I. $(AM_CPPFLAGS) $(CPPFLAGS) $(JSON_CFLAGS) $(PCRE2_CFLAGS) \
+	$(WARN_CFLAGS) $(FUZZ_CFLAGS)
 
 replay_programs = \
+	tests/fuzz/replay_config_import \
+	tests/fuzz/replay_config_text \
 	tests/fuzz/replay_egress_request \
 	tests/fuzz/replay_http_body \
 	tests/fuzz/replay_http_exchange \
@@ -19,9 +24,13 @@ replay_programs = \
 	tests/fuzz/replay_proxy_header \
 	tests/fuzz/replay_tls_hello
 check_PROGRAMS += $(replay_programs)
-dist_check_SCRIPTS += tests/fuzz/replay.sh
+dist_check_SCRIPTS += tests/fuzz/replay.sh tests/fuzz/seeds.sh
 TESTS += tests/fuzz/replay.sh
 
+tests_fuzz_replay_config_import_SOURCES = tests/fuzz/fuzz_config_import.c tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/fuzz_config.h
+tests_fuzz_replay_config_import_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_config_text_SOURCES = tests/fuzz/fuzz_config_text.c tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/fuzz_config.h
+tests_fuzz_replay_config_text_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_egress_request_SOURCES = tests/fuzz/fuzz_egress_request.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_egress_request_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_http_body_SOURCES = tests/fuzz/fuzz_http_body.c tests/fuzz/replay.c tests/fuzz/fuzz.h
@@ -46,22 +55,31 @@ tests_fuzz_differential_tls_hello_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 check-differential: tests/fuzz/differential_tls_hello
 	tests/fuzz/differential_tls_hello 1000000
 
-fuzz-targets:
-	@mkdir -p tests/fuzz
+# The generated files lie here, or in a tarball's sources.
+fuzz-targets: grammar/parser.h
+	@mkdir -p tests/fuzz/parts && rm -f tests/fuzz/parts/*
+	@parts=`cd $(top_srcdir) && echo $(FUZZ_PARTS)`; \
+	for part in $$parts grammar/lexer.c grammar/parser.c; do \
+		echo "  FUZZCC   $$part"; \
+		test -f $$part && file=$$part || file=$(top_srcdir)/$$part; \
+		case $$part in grammar/*) quiet=-w ;; *) quiet= ;; esac; \
+		$(FUZZ_COMPILE) $$quiet -c -o tests/fuzz/parts/`echo $$part | tr / _`.o $$file || exit 1; \
+	done
 	@for t in $(FUZZ_TARGETS); do \
-		echo "  FUZZ     $$t"; \
-		$(FUZZ_CC) -std=gnu17 $(DEFS) -I. $(AM_CPPFLAGS) $(CPPFLAGS) $(JSON_CFLAGS) $(WARN_CFLAGS) $(FUZZ_CFLAGS) \
-			-o tests/fuzz/fuzz_$$t $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(FUZZ_PARTS) $(JSON_LIBS) || exit 1; \
+		echo "  FUZZLD   $$t"; \
+		$(FUZZ_COMPILE) -o tests/fuzz/fuzz_$$t $(top_srcdir)/tests/fuzz/fuzz_$$t.c tests/fuzz/parts/*.o \
+			$(JSON_LIBS) $(PCRE2_LIBS) || exit 1; \
 	done
 
 # New inputs go to a folder of the build, so that the corpus in git stays small.
 fuzz: fuzz-targets
 	@for t in $(FUZZ_TARGETS); do \
 		mkdir -p tests/fuzz/work/$$t tests/fuzz/found; \
+		seeds=`$(top_srcdir)/tests/fuzz/seeds.sh $$t`; \
 		echo "== $$t: $(FUZZ_SECONDS) s"; \
-		tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -close_fd_mask=1 \
+		tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 -print_final_stats=1 -close_fd_mask=1 \
 			-dict=$(top_srcdir)/tests/fuzz/dict/$$t.dict -artifact_prefix=tests/fuzz/found/$$t- \
-			tests/fuzz/work/$$t $(top_srcdir)/tests/fuzz/corpus/$$t $(top_srcdir)/tests/fuzz/regress/$$t \
+			tests/fuzz/work/$$t $$seeds \
 			2>tests/fuzz/work/$$t.log || { tail -40 tests/fuzz/work/$$t.log; exit 1; }; \
 		grep -E '^(stat::number_of_executed_units|stat::average_exec_per_sec)|DONE' tests/fuzz/work/$$t.log; \
 	done

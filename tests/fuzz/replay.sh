@@ -12,7 +12,8 @@ for folder do
 	replay=$top_builddir/tests/fuzz/replay_$t
 	if [ ! -x "$replay" ]; then
 		echo "not ok $n - $t: $replay is not built"
-	elif out=$("$replay" "$folder" "$here/regress/$t" 2>&1) &&
+	# shellcheck disable=SC2046 # folders without blanks
+	elif out=$("$replay" $("$here/seeds.sh" "$t") 2>&1) &&
 	     ! echo "$out" | grep -q "corpus/$t: 0 inputs"; then
 		echo "ok $n - $t: $(echo "$out" | sed -n 's/.*: \([0-9]* inputs\).*/\1/p' | tr '\n' ' ')"
 	else
