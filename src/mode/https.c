@@ -51,7 +51,7 @@ static void https_input(struct conn *c, const unsigned char *bytes, size_t len, 
 	case TLS_HELLO_OTHER:
 		if (tls_hello_looks_like_http(bytes, len))
 			conn_answer(c, http_answer, sizeof(http_answer) - 1, END_NOT_TLS);
-		else if (len >= 8) /* the longest method and its blank */
+		else if (len >= 3 || bytes[0] < 'A' || bytes[0] > 'Z') /* no method is shorter */
 			conn_end(c, END_NOT_TLS);
 		break;
 	case TLS_HELLO_BAD:

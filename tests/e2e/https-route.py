@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """mode https: routed by name however the hello is cut, refused in TLS's own words, every wait bounded."""
-import os, resource, sys
+import os, sys
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
 
@@ -9,6 +9,7 @@ tee_k = Enclave("tee-k", names=["k.test"])
 tee_t = Enclave("tee-t", names=["t.test"])
 sink = Server(lambda s, peer: heard.append(read_all(s)))
 silent = Server(lambda s, peer: s.recv(1) and time.sleep(WAIT))
+nameless = Server(lambda s, peer: s.recv(1) and s.sendall(b"nameless"), name="nameless")
 heard = []
 
 proxy = Teeproxy('''
@@ -24,7 +25,11 @@ proxy = Teeproxy('''
 	}
 	frontend hasty mode https {
 		listen 127.0.0.1:$HASTY
-		timeout hello 200ms
+		timeout hello 300ms
+		default -> $SILENT
+	}
+	frontend brief mode https {
+		listen 127.0.0.1:$BRIEF
 		timeout idle 300ms
 		timeout half-closed 300ms
 		default -> $SILENT
@@ -34,13 +39,18 @@ proxy = Teeproxy('''
 		max-connections 2
 		default -> $TEE_K
 	}
+	frontend nameless mode https {
+		listen 127.0.0.1:$NAMELESS
+		sni none -> $NOBODY_ASKED
+	}
 	frontend denied mode https {
 		listen 127.0.0.1:$DENIED
 		deny-from 127.0.0.0/8
 		default -> $TEE_K
 	}
-''', ports=["WEB", "HASTY", "NARROW", "DENIED"],
-	env={"TEE_K": tee_k.address, "TEE_T": tee_t.address, "SINK": sink.address, "SILENT": silent.address})
+''', ports=["WEB", "HASTY", "BRIEF", "NARROW", "DENIED", "NAMELESS"],
+	env={"TEE_K": tee_k.address, "TEE_T": tee_t.address, "SINK": sink.address, "SILENT": silent.address,
+	     "NOBODY_ASKED": nameless.address})
 
 
 def dial(name="WEB"):
@@ -66,10 +76,6 @@ def answer_to(data, name="WEB"):
 	with dial(name) as s:
 		s.sendall(data)
 		return read_all(s)
-
-
-# What the engine has open while nobody is connected.
-idle_descriptors = len(os.listdir("/proc/%d/fd" % proxy.engines()[0]))
 
 
 @case
@@ -150,6 +156,50 @@ def http_on_the_tls_port_is_told_so():
 
 
 @case
+def what_is_neither_tls_nor_http_is_closed():
+	for data in b"SSH-2.0-OpenSSH_9.2\r\n", b"\x80\x2e\x01\x03\x01", b"\0" * 20, b"quit\r\n":
+		equal(answer_to(data), b"", repr(data))
+	# So is one byte, where no more can make HTTP of it; the beginning of a method waits.
+	equal(answer_to(b"q"), b"")
+	proxy.wait_log("frontend=https .*bytes_down=0 reason=not_tls", 5)
+	with dial() as s:
+		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+		for byte in b"GET ":
+			with contextlib.suppress(OSError):
+				s.sendall(bytes([byte]))
+		true(read_all(s).startswith(b"HTTP/1.1 400 "), "HTTP byte by byte is told so")
+	true("reason=hello_timeout" not in proxy.log(), "nobody had to wait")
+
+
+@case
+def a_server_name_that_is_no_host_name_is_malformed_and_reaches_no_rule():
+	good = hello("sink.test")
+	heard.clear()
+	for bad in b"sink..est", b".ink.test", b"sink/test", b"sink\0test", b"s\xc3\xafk.test", b"sink test":
+		answer = answer_to(good.replace(b"sink.test", bad))
+		equal(answer, alert(50), repr(bad))
+	equal(heard, [])
+	proxy.wait_log("reason=hello_malformed", 6)
+
+
+@case
+def no_name_is_told_apart_from_an_unknown_one():
+	equal(answer_to(hello(None), "NAMELESS"), b"nameless")
+	equal(answer_to(hello("any.test"), "NAMELESS"), alert(112))
+
+
+@case
+def a_connection_has_a_line_with_all_that_is_known():
+	https_get(proxy.port("WEB"), "logged.t.test")
+	line = proxy.wait_log(".*name=logged.t.test .*")[0].group(0)
+	for field in (r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "level=info", "msg=connection", "frontend=https",
+		      r"source=127\.0\.0\.1:\d+", "name=logged.t.test", "rule=%s:6" % re.escape(proxy.file),
+		      "target=" + re.escape(tee_t.address), r"hello_ms=\d+", r"connect_ms=\d+", r"total_ms=\d+",
+		      r"bytes_up=[1-9]\d{2,}", r"bytes_down=[1-9]\d{2,}", "reason=done"):
+		true(re.search("(^| )%s( |$)" % field, line), "%s in %s" % (field, line))
+
+
+@case
 def a_client_that_ends_inside_its_hello_is_logged():
 	with dial() as s:
 		s.sendall(hello("k.test")[:50])
@@ -172,15 +222,15 @@ def silence_before_the_hello_is_bounded_as_a_whole():
 
 @case
 def silence_in_a_tunnel_and_after_half_a_close_is_bounded():
-	with dial("HASTY") as s:
+	with dial("BRIEF") as s:
 		s.sendall(hello("k.test"))
 		equal(read_all(s), b"")
-	proxy.wait_log("frontend=hasty .*reason=idle_timeout")
-	with dial("HASTY") as s:
+	proxy.wait_log("frontend=brief .*reason=idle_timeout")
+	with dial("BRIEF") as s:
 		s.sendall(hello("k.test"))
 		s.shutdown(socket.SHUT_WR)
 		equal(read_all(s), b"")
-	proxy.wait_log("frontend=hasty .*reason=half_closed_timeout")
+	proxy.wait_log("frontend=brief .*reason=half_closed_timeout")
 
 
 @case
@@ -200,35 +250,6 @@ def a_denied_source_is_closed():
 	with dial("DENIED") as s:
 		equal(s.recv(1), b"")
 	proxy.wait_log("reason=denied")
-
-
-@case
-def half_open_clients_do_not_keep_the_next_one_waiting():
-	soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-	theirs, _ = resource.prlimit(proxy.engines()[0], resource.RLIMIT_NOFILE)
-	n = min(2000, hard // 2, (theirs - 200) // 2 - 50)	# the engine lets so many in
-	if soft != resource.RLIM_INFINITY and soft < n + 500:
-		resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, n + 500), hard))
-	waiting = [dial() for _ in range(n)]
-	equal(https_get(proxy.port("WEB"), "k.test").body["enclave"], "tee-k")
-	for s in waiting:
-		s.close()
-
-
-@case
-def out_of_descriptors_is_a_wait_and_not_an_end():
-	engine, = proxy.engines()
-	old = resource.prlimit(engine, resource.RLIMIT_NOFILE)
-	until(lambda: len(os.listdir("/proc/%d/fd" % engine)) <= idle_descriptors, "the half-open ones are gone")
-	used = len(os.listdir("/proc/%d/fd" % engine))
-	resource.prlimit(engine, resource.RLIMIT_NOFILE, (used + 5, old[1]))
-	# Some of those counted may still be closing: more clients than the limit has room for in all.
-	waiting = [dial() for _ in range(used + 20)]
-	proxy.wait_log("cannot accept")
-	resource.prlimit(engine, resource.RLIMIT_NOFILE, old)
-	for s in waiting:
-		s.close()
-	equal(https_get(proxy.port("WEB"), "k.test").body["enclave"], "tee-k")
 
 
 run()
