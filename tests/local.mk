@@ -168,6 +168,9 @@ TESTS += tests/e2e/master-watches-the-engine.py
 dist_check_SCRIPTS += tests/e2e/reload-loses-nothing.py
 TESTS += tests/e2e/reload-loses-nothing.py
 
+dist_check_SCRIPTS += tests/e2e/limits.py
+TESTS += tests/e2e/limits.py
+
 EXTRA_DIST += tests/acme/acme.py
 TESTS += tests/acme/acme.py
 include tests/bench/local.mk

@@ -31,6 +31,7 @@ enum {
 	ACCEPT_BATCH = 64,
 	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, AWS, and a margin */
 	PAUSE_MS = 100,			/* without descriptors, when nothing is released meanwhile */
+	WARN_S = 10,			/* between two warnings of it */
 };
 
 struct accepting {
@@ -56,6 +57,7 @@ struct crew {
 	struct accepting *accepting;
 	size_t n_accepting;
 	bool paused, done_accepting;
+	ev_tstamp warned;	/* last, that descriptors ran out */
 	ev_timer resume;
 	ev_prepare turn;
 	ev_async wake;
@@ -116,6 +118,9 @@ static void accept_pause(struct crew *crew, int error)
 	accept_watch(crew, false);
 	ev_timer_set(&crew->resume, PAUSE_MS / 1000., 0.);
 	ev_timer_start(crew->worker.loop, &crew->resume);
+	if (crew->warned != 0 && ev_now(crew->worker.loop) - crew->warned < WARN_S)
+		return;
+	crew->warned = ev_now(crew->worker.loop);
 	log_warning("cannot accept: %s; waiting for a connection to end", strerror(error));
 }
 
