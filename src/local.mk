@@ -92,6 +92,7 @@ libteeproxy_a_SOURCES = \
 	src/mode/tcp.c \
 	src/net/address.c \
 	src/net/address.h \
+	src/net/race.c \
 	src/net/race.h \
 	src/net/resolve.h \
 	src/route/address_class.c \
