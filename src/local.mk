@@ -92,13 +92,7 @@ libteeproxy_a_SOURCES = \
 	src/mode/tcp.c \
 	src/net/address.c \
 	src/net/address.h \
-	src/net/dns.c \
-	src/net/dns.h \
-	src/net/hosts.c \
-	src/net/hosts.h \
-	src/net/race.c \
 	src/net/race.h \
-	src/net/resolve.c \
 	src/net/resolve.h \
 	src/route/address_class.c \
 	src/route/address_class.h \
@@ -118,6 +112,8 @@ libteeproxy_a_SOURCES = \
 	src/route/regex.h \
 	src/route/rules.c \
 	src/route/rules.h \
+	src/wire/base64.c \
+	src/wire/base64.h \
 	src/wire/egress_request.c \
 	src/wire/egress_request.h \
 	src/wire/host_name.c \
@@ -129,8 +125,12 @@ libteeproxy_a_SOURCES = \
 	src/wire/http_forward.h \
 	src/wire/http_head.c \
 	src/wire/http_head.h \
+	src/wire/json_reader.c \
+	src/wire/json_reader.h \
 	src/wire/json_stream.c \
 	src/wire/json_stream.h \
+	src/wire/json_writer.c \
+	src/wire/json_writer.h \
 	src/wire/proxy_header.c \
 	src/wire/proxy_header.h \
 	src/wire/tls_hello.c \

@@ -28,8 +28,6 @@ unit_tests = \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
-	tests/unit/test_net_race \
-	tests/unit/test_net_resolve \
 	tests/unit/test_route_address_class \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
@@ -41,11 +39,13 @@ unit_tests = \
 	tests/unit/test_wire_http_body \
 	tests/unit/test_wire_http_forward \
 	tests/unit/test_wire_http_head \
+	tests/unit/test_wire_json_reader \
 	tests/unit/test_wire_json_stream \
 	tests/unit/test_wire_proxy_header \
 	tests/unit/test_wire_tls_hello
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
+
 
 tests_unit_test_base_ip_SOURCES = tests/unit/test_base_ip.c
 tests_unit_test_base_ip_LDADD = $(unit_ldadd)
@@ -67,12 +67,6 @@ tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 
 tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
 tests_unit_test_log_log_LDADD = $(unit_ldadd)
-
-tests_unit_test_net_race_SOURCES = tests/unit/test_net_race.c
-tests_unit_test_net_race_LDADD = $(unit_ldadd)
-
-tests_unit_test_net_resolve_SOURCES = tests/unit/test_net_resolve.c
-tests_unit_test_net_resolve_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_address_class_SOURCES = tests/unit/test_route_address_class.c
 tests_unit_test_route_address_class_LDADD = $(unit_ldadd)
@@ -103,6 +97,9 @@ tests_unit_test_wire_http_body_LDADD = $(unit_ldadd)
 
 tests_unit_test_wire_http_head_SOURCES = tests/unit/test_wire_http_head.c
 tests_unit_test_wire_http_head_LDADD = $(unit_ldadd)
+
+tests_unit_test_wire_json_reader_SOURCES = tests/unit/test_wire_json_reader.c
+tests_unit_test_wire_json_reader_LDADD = $(unit_ldadd)
 
 tests_unit_test_wire_json_stream_SOURCES = tests/unit/test_wire_json_stream.c
 tests_unit_test_wire_json_stream_LDADD = $(unit_ldadd)

@@ -4,12 +4,11 @@
 #include "wire/json_stream.h"
 
 #include <json-c/json.h>
+#include <json-c/printbuf.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/slice.h"
 
 struct json_stream {
 	struct json_tokener *tokener;
@@ -36,10 +35,17 @@ struct json_stream *json_stream_new(size_t size_limit, int depth_limit)
 	return s;
 }
 
+/* json-c keeps the last string or number, and frees it as it is. */
+static void wipe_tokener(struct json_stream *s)
+{
+	explicit_bzero(s->tokener->pb->buf, (size_t)s->tokener->pb->size);
+}
+
 void json_stream_free(struct json_stream *s)
 {
 	if (!s)
 		return;
+	wipe_tokener(s);
 	json_tokener_free(s->tokener);
 	free(s);
 }
@@ -62,6 +68,7 @@ static enum json_stream_result end_value(struct json_stream *s, struct json_obje
 					 struct json_object **ret_value)
 {
 	json_tokener_reset(s->tokener);
+	wipe_tokener(s);
 	s->value_len = 0;
 	*ret_value = value;
 	return JSON_STREAM_FOUND;
@@ -140,19 +147,37 @@ struct json_stream_error json_stream_error(const struct json_stream *s)
 	return s->error;
 }
 
-bool json_object_find_nocase(struct json_object *object, const char *name,
-			     struct json_object **ret_value)
+/* As deep as the stream lets values be. */
+static void wipe_value(struct json_object *value)
 {
-	struct slice wanted = slice_of_string(name);
-	bool is_found = false;
-
-	if (!json_object_is_type(object, json_type_object))
-		return false;
-	json_object_object_foreach(object, key, value) {
-		if (slice_equal_nocase(slice_of_string(key), wanted)) {
-			*ret_value = value;
-			is_found = true;
+	switch (json_object_get_type(value)) {
+	case json_type_string:
+		/* The bytes are the object's own, on the heap. */
+		explicit_bzero((char *)json_object_get_string(value), (size_t)json_object_get_string_len(value));
+		break;
+	case json_type_int:
+		json_object_set_int64(value, 0);
+		break;
+	case json_type_array:
+		for (size_t i = 0; i < json_object_array_length(value); i++)
+			wipe_value(json_object_array_get_idx(value, i));
+		break;
+	case json_type_object: {
+		json_object_object_foreach(value, key, member) {
+			(void)key;
+			wipe_value(member);
 		}
+		break;
 	}
-	return is_found;
+	case json_type_null:
+	case json_type_boolean:
+	case json_type_double:
+		break;
+	}
+}
+
+void json_stream_discard(struct json_object *value)
+{
+	wipe_value(value);
+	json_object_put(value);
 }

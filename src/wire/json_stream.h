@@ -7,7 +7,9 @@
  * goes.  A stream that was BAD stays so: nothing behind it can be framed.
  *
  * The values are json-c's: json_stream hands them over, and who looks into them
- * includes <json-c/json.h> in his .c.  Free them with json_object_put().
+ * includes <json-c/json.h> in his .c.  Free them with json_object_put(), or json_stream_discard()
+ * where they may be secret.  They have one value for a name that comes twice, in the place
+ * where it came first: who needs the order walks the text with json_reader.h.
  */
 #ifndef WIRE_JSON_STREAM_H
 #define WIRE_JSON_STREAM_H
@@ -59,11 +61,10 @@ bool json_stream_is_open(const struct json_stream *s);
 struct json_stream_error json_stream_error(const struct json_stream *s);
 
 /*
- * The value of a field, its name compared without the case of ASCII letters; of several
- * the last one wins, as in Go's encoding/json.  One limit: json-c keeps an exact name that comes
- * again in the place where it came first.  Borrowed from the object; false where there is none.
+ * Frees a value and wipes the strings and numbers in it, as the stream does with what it keeps of
+ * one itself.  What neither can reach: names of members, and what json-c's buffer left
+ * behind when a long string made it grow.  Takes NULL.
  */
-bool json_object_find_nocase(struct json_object *object, const char *name,
-			     struct json_object **ret_value);
+void json_stream_discard(struct json_object *value);
 
 #endif
