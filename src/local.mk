@@ -7,6 +7,9 @@ noinst_LIBRARIES += libteeproxy.a
 
 libteeproxy_a_SOURCES = \
 	src/aws/aws.h \
+	src/aws/kms.c \
+	src/aws/kms.h \
+	src/aws/kms_answer.c \
 	src/base/arena.c \
 	src/base/arena.h \
 	src/base/buffer.c \

@@ -20,6 +20,7 @@ unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA
 unit_tests = \
+	tests/unit/test_aws_kms \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
 	tests/unit/test_conn_http_exchange \
@@ -46,6 +47,9 @@ unit_tests = \
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
+EXTRA_DIST += tests/golden/kms.golden
+tests_unit_test_aws_kms_SOURCES = tests/unit/test_aws_kms.c
+tests_unit_test_aws_kms_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_ip_SOURCES = tests/unit/test_base_ip.c
 tests_unit_test_base_ip_LDADD = $(unit_ldadd)

@@ -7,9 +7,9 @@ FUZZ_CC = clang
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS = 600
 FUZZ_TARGETS = tls_hello http_head http_body http_exchange proxy_header egress_request json_stream \
-	config_text config_import
+	config_text config_import kms_request
 # What the targets are linked from: the pure rooms, compiled again with the sanitizers.
-FUZZ_PARTS = src/conn/http_exchange.c src/config/*.c src/route/*.c src/wire/*.c src/base/*.c
+FUZZ_PARTS = src/aws/kms.c src/aws/kms_answer.c src/conn/http_exchange.c src/config/*.c src/route/*.c src/wire/*.c src/base/*.c
 FUZZ_COMPILE = $(FUZZ_CC) -std=gnu17 $(DEFS) -I. $(AM_CPPFLAGS) $(CPPFLAGS) $(JSON_CFLAGS) $(PCRE2_CFLAGS) \
 	$(WARN_CFLAGS) $(FUZZ_CFLAGS)
 
@@ -21,6 +21,7 @@ replay_programs = \
 	tests/fuzz/replay_http_exchange \
 	tests/fuzz/replay_http_head \
 	tests/fuzz/replay_json_stream \
+	tests/fuzz/replay_kms_request \
 	tests/fuzz/replay_proxy_header \
 	tests/fuzz/replay_tls_hello
 check_PROGRAMS += $(replay_programs)
@@ -41,6 +42,8 @@ tests_fuzz_replay_http_head_SOURCES = tests/fuzz/fuzz_http_head.c tests/fuzz/rep
 tests_fuzz_replay_http_head_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_json_stream_SOURCES = tests/fuzz/fuzz_json_stream.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_json_stream_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_kms_request_SOURCES = tests/fuzz/fuzz_kms_request.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_kms_request_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_proxy_header_SOURCES = tests/fuzz/fuzz_proxy_header.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_proxy_header_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_tls_hello_SOURCES = tests/fuzz/fuzz_tls_hello.c tests/fuzz/replay.c tests/fuzz/fuzz.h
