@@ -126,6 +126,7 @@ TESTS += tests/conf/run.py
 EXTRA_DIST += tests/conf/accept tests/conf/explain tests/conf/format tests/conf/import tests/conf/reject
 
 # End to end: what the scripts share is in e2e/lib, described at its top.
+EXTRA_DIST += tests/e2e/lib/dns_server.py
 EXTRA_DIST += tests/e2e/lib/teeproxy_test.py
 
 dist_check_SCRIPTS += tests/e2e/lib-selftest.py
