@@ -95,7 +95,13 @@ libteeproxy_a_SOURCES = \
 	src/mode/tcp.c \
 	src/net/address.c \
 	src/net/address.h \
+	src/net/dns.c \
+	src/net/dns.h \
+	src/net/hosts.c \
+	src/net/hosts.h \
+	src/net/race.c \
 	src/net/race.h \
+	src/net/resolve.c \
 	src/net/resolve.h \
 	src/route/address_class.c \
 	src/route/address_class.h \

@@ -29,6 +29,8 @@ unit_tests = \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
+	tests/unit/test_net_race \
+	tests/unit/test_net_resolve \
 	tests/unit/test_route_address_class \
 	tests/unit/test_route_explain \
 	tests/unit/test_route_path \
@@ -71,6 +73,12 @@ tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 
 tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
 tests_unit_test_log_log_LDADD = $(unit_ldadd)
+
+tests_unit_test_net_race_SOURCES = tests/unit/test_net_race.c
+tests_unit_test_net_race_LDADD = $(unit_ldadd)
+
+tests_unit_test_net_resolve_SOURCES = tests/unit/test_net_resolve.c
+tests_unit_test_net_resolve_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_address_class_SOURCES = tests/unit/test_route_address_class.c
 tests_unit_test_route_address_class_LDADD = $(unit_ldadd)

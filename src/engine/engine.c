@@ -25,6 +25,7 @@
 #include "config/config.h"
 #include "engine/limits.h"
 #include "engine/worker.h"
+#include "net/resolve.h"
 #include "route/rules.h"
 
 enum {
@@ -301,6 +302,30 @@ static void crew_listen(struct crew *crew, const struct engine_setup *setup)
 	}
 }
 
+/* Is there anything that a connection could have to look up? */
+static bool config_has_names(const struct config *c)
+{
+	for (size_t i = 0; i < c->n_frontends; i++) {
+		const struct config_frontend *f = &c->frontends[i];
+
+		if (f->mode == MODE_EGRESS)
+			return true;
+		for (size_t k = 0; k < f->n_rules; k++) {
+			const struct config_target *t = &f->rules[k].target;
+
+			if (t->kind == TARGET_ADDRESS && t->address.kind == ADDRESS_TCP_NAME)
+				return true;
+		}
+	}
+	for (size_t i = 0; i < c->n_backends; i++) {
+		for (size_t k = 0; k < c->backends[i].n_servers; k++) {
+			if (c->backends[i].servers[k].address.kind == ADDRESS_TCP_NAME)
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool crew_init(struct crew *crew, struct engine *e, unsigned number)
 {
 	const struct engine_setup *setup = e->shared.setup;
@@ -326,7 +351,9 @@ static bool crew_init(struct crew *crew, struct engine *e, unsigned number)
 	ev_async_init(&crew->wake, woken);
 	ev_async_start(w->loop, &crew->wake);
 	crew_listen(crew, setup);
-	return true;
+	if (config_has_names(setup->config))
+		w->resolver = resolver_new(w->loop, &setup->config->resolver);
+	return w->resolver || !config_has_names(setup->config);
 }
 
 static void crew_fini(struct crew *crew)
@@ -339,6 +366,7 @@ static void crew_fini(struct crew *crew)
 	read_mail(crew);
 	w->shared->setup->conns->end_all(w);
 	turn_over(w->loop, &crew->turn, 0);
+	resolver_free(w->resolver);
 	timers_fini(&w->timers);
 	pool_fini(&w->conns);
 	route_scratch_free(w->scratch);
@@ -488,7 +516,7 @@ int engine_run(const struct engine_setup *setup)
 	e.crews = xcalloc(e.n, sizeof(*e.crews));
 	for (unsigned i = 0; i < e.n; i++) {
 		if (!crew_init(&e.crews[i], &e, i)) {
-			log_error("cannot make the loop of worker %u", i);
+			log_error("cannot make worker %u", i);
 			status = 1;
 			goto out;
 		}

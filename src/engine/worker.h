@@ -26,6 +26,7 @@
 struct engine_listener;
 struct engine_setup;
 struct limits_enclave;
+struct resolver;
 struct route_scratch;
 struct worker;
 
@@ -63,6 +64,7 @@ struct worker {
 	struct list dead;		/* freed at the end of the turn */
 	size_t n_live;
 	struct route_scratch *scratch;
+	struct resolver *resolver;	/* NULL where the configuration has no names to look up */
 	struct log_batch log;
 	struct {
 		uint32_t live, turn;

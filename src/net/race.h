@@ -24,16 +24,19 @@ enum {
 
 struct race;
 
-/* fd >= 0: connected to address, and the caller's; else -errno of the last that failed. */
+/*
+ * fd >= 0: connected to address, and the caller's; else -errno of the last that failed, and
+ * address is NULL.  address is valid until it returns.
+ */
 typedef void race_done(void *data, int fd, const struct ip_addr *address);
 
 /*
  * Begins; addresses are copied.  done() is called once from the loop, never before this
- * returns, and r is freed after it; NULL: out of memory.
+ * returns, and the race is freed after it; NULL: out of memory.
  */
 struct race *race_start(struct ev_loop *loop, const struct ip_addr *addresses, size_t n,
 			uint16_t port, race_done *done, void *data);
-/* Closes all; done() is not called.  Takes NULL. */
+/* Closes all; done() is not called.  Takes NULL, and does nothing from within done(). */
 void race_cancel(struct race *r);
 
 #endif

@@ -4,16 +4,16 @@
  *
  * One resolver for each loop; nothing is shared between threads.  It owns a cache:
  * answers are kept for their TTL (at least 1 s, at most 1 h), failures for 5 s, and an
- * expired answer serves for `stale` while the servers are silent or say SERVFAIL;
- * NXDOMAIN ends it.  Look-ups of one name that are under way are shared.  The hosts
+ * expired answer serves for `stale` while the servers are silent (waited for 1.8 s) or say
+ * SERVFAIL; NXDOMAIN ends it.  Look-ups of one name that are under way are shared.  The hosts
  * file comes first and is read again when it changes, and so is /etc/resolv.conf where
  * the configuration names no server.
  *
  * Names are absolute: search lists and ndots are not looked at, since a policy for
  * "a.example" must not be about "a.example.corp.internal".  CNAMEs are followed in the answer.
- * Addresses come as the servers gave them, A and AAAA in the order of RFC 8305, 4
- * (interleaved, IPv6 first, as far as getaddrinfo's sorting would leave it so); what may be
- * dialled is the caller's to judge.  c-ares is met in resolve.c alone.
+ * Addresses come as the servers gave them, AAAA and A interleaved with IPv6 first
+ * (RFC 8305, 4), those of the hosts file as it has them; what may be dialled is the
+ * caller's to judge.
  */
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H
@@ -33,6 +33,9 @@ struct resolver;
 enum {
 	RESOLVE_ADDRESSES_MAX = 64,	/* of one name: more are left out */
 	RESOLVE_CACHE_MAX = 16384,	/* names kept; past it the one unused for longest goes */
+	RESOLVE_FAILURE_MS = 5000,	/* how long a failure is remembered */
+	RESOLVE_STALE_WAIT_MS = 1800,	/* then what has expired serves: RFC 8767, 5 */
+	RESOLVE_DELAY_MS = 50,		/* of A records, for AAAA that are late: RFC 8305, 3 */
 };
 
 enum resolve_status {
@@ -40,7 +43,7 @@ enum resolve_status {
 	RESOLVE_NO_NAME,	/* NXDOMAIN, a malformed name, or a name without addresses */
 	RESOLVE_SERVER_FAILED,	/* SERVFAIL, REFUSED, or an answer that cannot be read */
 	RESOLVE_TIMEOUT,	/* the servers are silent */
-	RESOLVE_NO_MEMORY,
+	RESOLVE_NO_MEMORY,	/* or as many look-ups under way as there are names kept */
 };
 
 /* Valid until the caller of resolve_start(), or done(), returns to the loop. */
@@ -49,7 +52,7 @@ struct resolve_answer {
 	const struct ip_addr *addresses;
 	size_t n;
 	bool stale;		/* expired: the servers did not answer */
-	uint32_t ttl_s;		/* left; 0 for stale and failures */
+	uint32_t ttl_s;		/* left, rounded up; 0 for stale and failures */
 };
 
 /* Who waits; embedded in what waits. */

@@ -1,0 +1,818 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The resolver on a real loop, with a name server of this file's own on the same loop. */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <ev.h>
+
+#include "config/config.h"
+#include "net/dns.h"
+#include "net/resolve.h"
+
+enum { A = 1, CNAME = 5, AAAA = 28 };
+
+/* --- a name server --- */
+
+struct server {
+	ev_io udp, listener, tcp;
+	uint16_t port;
+	unsigned asked[2];	/* A, AAAA: since the test began */
+	unsigned over_tcp;
+	char last[256];		/* the name of the last question */
+};
+
+static struct ev_loop *loop;
+static struct server server;
+
+struct message {
+	unsigned char bytes[8192];
+	size_t len;
+	unsigned n;
+};
+
+static void put16(struct message *m, unsigned v)
+{
+	m->bytes[m->len++] = (unsigned char)(v >> 8);
+	m->bytes[m->len++] = (unsigned char)v;
+}
+
+static void put_name(struct message *m, const char *name)
+{
+	while (*name) {
+		size_t n = strcspn(name, ".");
+
+		m->bytes[m->len++] = (unsigned char)n;
+		memcpy(m->bytes + m->len, name, n);
+		m->len += n;
+		name += n + (name[n] == '.');
+	}
+	m->bytes[m->len++] = 0;
+}
+
+static void put_head(struct message *m, const char *owner, unsigned type, uint32_t ttl)
+{
+	put_name(m, owner);
+	put16(m, type);
+	put16(m, 1);
+	put16(m, ttl >> 16);
+	put16(m, ttl & 0xffff);
+	m->n++;
+}
+
+static void put_address(struct message *m, const char *owner, uint32_t ttl, const char *text)
+{
+	bool v6 = strchr(text, ':');
+
+	put_head(m, owner, v6 ? AAAA : A, ttl);
+	put16(m, v6 ? 16 : 4);
+	assert_int_equal(inet_pton(v6 ? AF_INET6 : AF_INET, text, m->bytes + m->len), 1);
+	m->len += v6 ? 16 : 4;
+}
+
+static void put_cname(struct message *m, const char *owner, uint32_t ttl, const char *target)
+{
+	size_t at;
+
+	put_head(m, owner, CNAME, ttl);
+	at = m->len;
+	m->len += 2;
+	put_name(m, target);
+	m->bytes[at] = (unsigned char)((m->len - at - 2) >> 8);
+	m->bytes[at + 1] = (unsigned char)(m->len - at - 2);
+}
+
+static void put_many(struct message *m, const char *owner, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		char text[24];
+
+		snprintf(text, sizeof(text), "192.0.2.%u", i + 1);
+		put_address(m, owner, 60, text);
+	}
+}
+
+enum { NOERROR = 0, SERVFAIL = 2, NXDOMAIN = 3, REFUSED = 5, SILENCE = -1, TRUNCATED = -2 };
+
+/* What the name says is how it behaves: the rcode, or silence. */
+static int behave(struct message *m, const char *name, unsigned type, bool tcp)
+{
+	unsigned before = server.asked[type == AAAA] - 1; /* how often this was asked before */
+
+	if (!strcmp(name, "both.test")) {
+		if (type == A) {
+			put_address(m, name, 300, "192.0.2.1");
+			put_address(m, name, 300, "192.0.2.2");
+		} else {
+			put_address(m, name, 60, "2001:db8::1");
+		}
+	} else if (!strcmp(name, "chain.test") && type == A) {
+		put_cname(m, name, 30, "x.test");
+		put_cname(m, "x.test", 5, "y.test");
+		put_address(m, "y.test", 100, "192.0.2.3");
+	} else if (!strcmp(name, "zero.test") && type == A) {
+		put_address(m, name, 0, "192.0.2.4");
+	} else if (!strcmp(name, "long.test") && type == A) {
+		put_address(m, name, 86400, "192.0.2.4");
+	} else if (!strcmp(name, "negative.test") && type == A) {
+		put_address(m, name, 0x80000001, "192.0.2.4");
+	} else if (!strcmp(name, "forty.test") && type == A) {
+		put_many(m, name, 40);
+	} else if (!strcmp(name, "hundred.test") && type == A) {
+		if (!tcp)
+			return TRUNCATED;
+		put_many(m, name, 100);
+	} else if (!strcmp(name, "rebind.test") && type == A) {
+		put_address(m, name, 1, before == 0 ? "203.0.113.1" : "127.0.0.1");
+	} else if (!strcmp(name, "fails-later.test") && type == A) {
+		if (before > 0)
+			return before > 4 ? NXDOMAIN : SERVFAIL;
+		put_address(m, name, 1, "192.0.2.5");
+	} else if (!strcmp(name, "falls-silent.test") && type == A) {
+		if (before > 0)
+			return SILENCE;
+		put_address(m, name, 1, "192.0.2.6");
+	} else if (!strcmp(name, "a-only-in-time.test")) {
+		if (type == AAAA)
+			return SILENCE;
+		put_address(m, name, 60, "192.0.2.7");
+	} else if (!strcmp(name, "a-servfail.test")) {
+		if (type == A)
+			return SERVFAIL;
+		put_address(m, name, 60, "2001:db8::2");
+	} else if (!strcmp(name, "servfail.test")) {
+		return SERVFAIL;
+	} else if (!strcmp(name, "refused.test")) {
+		return REFUSED;
+	} else if (!strcmp(name, "silent.test")) {
+		return SILENCE;
+	} else if (!strcmp(name, "none.test")) {
+		return NXDOMAIN;
+	} else if (!strncmp(name, "n-", 2) && type == A) {
+		put_address(m, name, 3600, "192.0.2.8");
+	}
+	return NOERROR;
+}
+
+/* The answer to one question; of length 0 for silence. */
+static void respond(const unsigned char *query, size_t len, bool tcp, struct message *ret)
+{
+	struct message records = { .len = 0 };
+	size_t at = 12, type_at;
+	int r;
+
+	server.last[0] = '\0';
+	while (at < len && query[at]) {
+		snprintf(server.last + strlen(server.last), sizeof(server.last) - strlen(server.last), "%s%.*s",
+			 server.last[0] ? "." : "", query[at], (const char *)query + at + 1);
+		at += query[at] + 1u;
+	}
+	type_at = at + 1;
+	assert_true(type_at + 4 <= len);
+	server.asked[query[type_at + 1] == AAAA]++;
+	server.over_tcp += tcp;
+	ret->len = 0;
+	r = behave(&records, server.last, query[type_at + 1], tcp);
+	if (r == SILENCE)
+		return;
+	memcpy(ret->bytes, query, 2);
+	ret->len = 2;
+	put16(ret, 0x8180u | (r == TRUNCATED ? 0x200u : (unsigned)r));
+	put16(ret, 1);
+	put16(ret, r < 0 ? 0 : records.n);
+	put16(ret, 0);
+	put16(ret, 0);
+	memcpy(ret->bytes + ret->len, query + 12, type_at + 4 - 12);
+	ret->len += type_at + 4 - 12;
+	if (r >= 0) {
+		memcpy(ret->bytes + ret->len, records.bytes, records.len);
+		ret->len += records.len;
+	}
+}
+
+static void udp_ready(struct ev_loop *l, ev_io *io, int events)
+{
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof(from);
+	unsigned char query[512];
+	struct message answer;
+	ssize_t n = recvfrom(io->fd, query, sizeof(query), 0, (struct sockaddr *)&from, &from_len);
+
+	(void)l;
+	(void)events;
+	if (n <= 0)
+		return;
+	respond(query, (size_t)n, false, &answer);
+	if (answer.len)
+		sendto(io->fd, answer.bytes, answer.len, 0, (struct sockaddr *)&from, from_len);
+}
+
+static void tcp_ready(struct ev_loop *l, ev_io *io, int events)
+{
+	unsigned char query[514];
+	struct message answer, framed = { .len = 0 };
+	ssize_t n = recv(io->fd, query, sizeof(query), 0);
+
+	(void)events;
+	if (n > 2) {
+		respond(query + 2, (size_t)n - 2, true, &answer);
+		put16(&framed, (unsigned)answer.len);
+		memcpy(framed.bytes + 2, answer.bytes, answer.len);
+		assert_int_equal(send(io->fd, framed.bytes, answer.len + 2, MSG_NOSIGNAL), answer.len + 2);
+	} else if (n == 0) {
+		ev_io_stop(l, io);
+		close(io->fd);
+	}
+}
+
+static void tcp_accept(struct ev_loop *l, ev_io *io, int events)
+{
+	(void)events;
+	ev_io_init(&server.tcp, tcp_ready, accept(io->fd, NULL, NULL), EV_READ);
+	ev_io_start(l, &server.tcp);
+}
+
+static void server_start(void)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sa);
+	int udp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	/* A port that both have free: the kernel picks one for TCP, which UDP rarely lacks. */
+	assert_int_equal(bind(tcp, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(getsockname(tcp, (struct sockaddr *)&sa, &len), 0);
+	assert_int_equal(bind(udp, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(tcp, 4), 0);
+	memset(&server, 0, sizeof(server));
+	server.port = ntohs(sa.sin_port);
+	ev_io_init(&server.udp, udp_ready, udp, EV_READ);
+	ev_io_init(&server.listener, tcp_accept, tcp, EV_READ);
+	ev_io_init(&server.tcp, tcp_ready, -1, EV_READ);
+	ev_io_start(loop, &server.udp);
+	ev_io_start(loop, &server.listener);
+}
+
+static void server_stop(void)
+{
+	ev_io_stop(loop, &server.udp);
+	ev_io_stop(loop, &server.listener);
+	if (ev_is_active(&server.tcp)) {
+		ev_io_stop(loop, &server.tcp);
+		close(server.tcp.fd);
+	}
+	close(server.udp.fd);
+	close(server.listener.fd);
+}
+
+/* --- who asks --- */
+
+struct asker {
+	struct resolve_query query;
+	unsigned told;		/* how often done() came */
+	bool at_once;
+	enum resolve_status status;
+	bool stale;
+	uint32_t ttl_s;
+	size_t n;
+	struct ip_addr addresses[RESOLVE_ADDRESSES_MAX];
+};
+
+static struct resolver *resolver;
+static struct address server_address;
+static struct config_resolver config;
+static char hosts[64];
+
+static void take(struct asker *a, const struct resolve_answer *answer)
+{
+	a->status = answer->status;
+	a->stale = answer->stale;
+	a->ttl_s = answer->ttl_s;
+	a->n = answer->n;
+	assert_true(answer->n <= RESOLVE_ADDRESSES_MAX);
+	if (answer->n)
+		memcpy(a->addresses, answer->addresses, answer->n * sizeof(a->addresses[0]));
+	assert_int_equal(answer->status == RESOLVE_OK, answer->n > 0);
+}
+
+static void told(struct resolve_query *q, const struct resolve_answer *answer)
+{
+	struct asker *a = container_of(q, struct asker, query);
+
+	take(a, answer);
+	a->told++;
+}
+
+static void begin(struct asker *a, const char *name)
+{
+	struct resolve_answer answer;
+
+	memset(a, 0, sizeof(*a));
+	resolve_query_init(&a->query, told);
+	a->at_once = resolve_start(resolver, &a->query, slice_of_string(name), &answer);
+	if (a->at_once)
+		take(a, &answer);
+}
+
+static void finish(struct asker *a)
+{
+	while (!a->at_once && !a->told)
+		ev_run(loop, EVRUN_ONCE);
+}
+
+static void ask(struct asker *a, const char *name)
+{
+	begin(a, name);
+	finish(a);
+}
+
+static void slept(struct ev_loop *l, ev_timer *t, int events)
+{
+	(void)t;
+	(void)events;
+	ev_break(l, EVBREAK_ONE);
+}
+
+/* Lets the loop run, so that what is under way goes on. */
+static void pass(double seconds)
+{
+	ev_timer t;
+
+	ev_now_update(loop);
+	ev_timer_init(&t, slept, seconds, 0.);
+	ev_timer_start(loop, &t);
+	ev_run(loop, 0);
+}
+
+static void check_address(const struct asker *a, size_t i, const char *text)
+{
+	char buf[IP_TEXT_SIZE];
+
+	assert_true(i < a->n);
+	assert_string_equal(ip_format(&a->addresses[i], buf), text);
+}
+
+static void write_hosts(const char *text)
+{
+	char beside[80];
+	FILE *f;
+
+	snprintf(beside, sizeof(beside), "%s.new", hosts);
+	f = fopen(beside, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(rename(beside, hosts), 0);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	loop = ev_loop_new(0);
+	server_start();
+	snprintf(hosts, sizeof(hosts), "/tmp/teeproxy-hosts-%d", (int)getpid());
+	unlink(hosts);
+	server_address = (struct address){ .kind = ADDRESS_TCP_IP, .port = server.port,
+					   .ip = ip_from_v4("\x7f\0\0\1") };
+	config = (struct config_resolver){ .servers = &server_address, .n_servers = 1, .hosts = hosts,
+					   .stale_ms = 60000 };
+	resolver = resolver_new(loop, &config);
+	assert_non_null(resolver);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	resolver_free(resolver);
+	server_stop();
+	ev_loop_destroy(loop);
+	unlink(hosts);
+	return 0;
+}
+
+/* --- tests --- */
+
+static void both_families_interleaved(void **state)
+{
+	struct asker a, again;
+
+	(void)state;
+	ask(&a, "both.test");
+	assert_false(a.at_once);
+	assert_int_equal(a.told, 1);
+	assert_int_equal(a.status, RESOLVE_OK);
+	assert_int_equal(a.n, 3);
+	check_address(&a, 0, "2001:db8::1");
+	check_address(&a, 1, "192.0.2.1");
+	check_address(&a, 2, "192.0.2.2");
+	assert_in_range(a.ttl_s, 58, 60);
+	ask(&again, "both.test");
+	assert_true(again.at_once);
+	assert_int_equal(again.n, 3);
+	assert_int_equal(server.asked[0], 1);
+	assert_int_equal(server.asked[1], 1);
+}
+
+static void ttl_of_a_chain(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "chain.test");
+	check_address(&a, 0, "192.0.2.3");
+	assert_int_equal(a.n, 1);
+	assert_in_range(a.ttl_s, 3, 5);
+}
+
+static void ttl_within_bounds(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "zero.test");
+	assert_int_equal(a.ttl_s, 1);
+	ask(&a, "long.test");
+	assert_in_range(a.ttl_s, 3590, 3600);
+	ask(&a, "negative.test");
+	assert_int_equal(a.ttl_s, 1);
+}
+
+static void ttl_ends(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "rebind.test");
+	check_address(&a, 0, "203.0.113.1");
+	ask(&a, "rebind.test");
+	check_address(&a, 0, "203.0.113.1");
+	pass(1.1);
+	ask(&a, "rebind.test");
+	assert_false(a.at_once);
+	assert_int_equal(a.n, 1);
+	check_address(&a, 0, "127.0.0.1");
+	assert_false(a.stale);
+}
+
+static void no_name(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "none.test");
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+	assert_int_equal(server.asked[0], 1);
+	ask(&a, "none.test");
+	assert_true(a.at_once);
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+	ask(&a, "empty.test");
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+}
+
+static void server_failed(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "servfail.test");
+	assert_int_equal(a.status, RESOLVE_SERVER_FAILED);
+	ask(&a, "refused.test");
+	assert_int_equal(a.status, RESOLVE_SERVER_FAILED);
+	ask(&a, "servfail.test");
+	assert_true(a.at_once); /* remembered */
+}
+
+static void nobody_listens(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ev_io_stop(loop, &server.udp);
+	close(server.udp.fd);
+	server.udp.fd = -1;
+	ask(&a, "both.test");
+	assert_int_equal(a.status, RESOLVE_SERVER_FAILED);
+}
+
+static void silence(void **state)
+{
+	struct asker a, other;
+
+	(void)state;
+	begin(&a, "silent.test");
+	ask(&other, "both.test"); /* which nothing holds up */
+	assert_int_equal(other.status, RESOLVE_OK);
+	assert_int_equal(a.told, 0);
+	finish(&a);
+	assert_int_equal(a.status, RESOLVE_TIMEOUT);
+	ask(&a, "silent.test");
+	assert_true(a.at_once);
+}
+
+static void truncated(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "forty.test");
+	assert_int_equal(a.n, 40);
+	assert_int_equal(server.over_tcp, 0);
+	check_address(&a, 39, "192.0.2.40");
+	ask(&a, "hundred.test");
+	assert_int_equal(server.over_tcp, 1);
+	assert_int_equal(a.n, RESOLVE_ADDRESSES_MAX);
+	check_address(&a, 63, "192.0.2.64");
+}
+
+static void one_family_is_late(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "a-only-in-time.test");
+	assert_int_equal(a.status, RESOLVE_OK);
+	assert_int_equal(a.n, 1);
+	check_address(&a, 0, "192.0.2.7");
+	assert_int_equal(server.asked[1], 1); /* not waited for until it was tried again */
+	ask(&a, "a-only-in-time.test");
+	assert_true(a.at_once);
+	/* What silence means for the other family takes nothing away. */
+	pass(DNS_TIMEOUT_MS / 1000. + 0.5);
+	ask(&a, "a-only-in-time.test");
+	assert_true(a.at_once);
+	assert_int_equal(a.n, 1);
+}
+
+static void one_family_fails(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "a-servfail.test");
+	assert_int_equal(a.status, RESOLVE_OK);
+	assert_int_equal(a.n, 1);
+	check_address(&a, 0, "2001:db8::2");
+}
+
+static void stale_while_servers_fail(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "fails-later.test");
+	assert_false(a.stale);
+	pass(1.1);
+	for (int i = 0; i < 2; i++) {
+		ask(&a, "fails-later.test");
+		assert_int_equal(a.at_once, i == 1);
+		assert_int_equal(a.status, RESOLVE_OK);
+		assert_true(a.stale);
+		assert_int_equal(a.ttl_s, 0);
+		check_address(&a, 0, "192.0.2.5");
+	}
+	/* NXDOMAIN is an answer, and ends it. */
+	server.asked[0] = 10;
+	pass(RESOLVE_FAILURE_MS / 1000. + 0.1);
+	ask(&a, "fails-later.test");
+	assert_false(a.at_once);
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+}
+
+static void stale_while_servers_are_silent(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "falls-silent.test");
+	pass(1.1);
+	ask(&a, "falls-silent.test");
+	assert_false(a.at_once);
+	assert_true(a.stale);
+	check_address(&a, 0, "192.0.2.6");
+	ask(&a, "falls-silent.test");
+	assert_true(a.at_once);
+}
+
+static void stale_ends(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	config.stale_ms = 1;
+	ask(&a, "fails-later.test");
+	pass(1.1);
+	ask(&a, "fails-later.test");
+	assert_int_equal(a.status, RESOLVE_SERVER_FAILED);
+}
+
+static void look_ups_are_shared(void **state)
+{
+	static struct asker many[100];
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++)
+		begin(&many[i], "both.test");
+	for (size_t i = 0; i < 100; i++)
+		finish(&many[i]);
+	for (size_t i = 0; i < 100; i++) {
+		assert_int_equal(many[i].told, 1);
+		assert_int_equal(many[i].n, 3);
+	}
+	assert_int_equal(server.asked[0], 1);
+	assert_int_equal(server.asked[1], 1);
+}
+
+static void cancelled(void **state)
+{
+	struct asker a, b;
+
+	(void)state;
+	begin(&a, "both.test");
+	resolve_cancel(&a.query);
+	resolve_cancel(&a.query);
+	begin(&b, "both.test"); /* joins the look-up that goes on */
+	finish(&b);
+	assert_int_equal(a.told, 0);
+	assert_int_equal(b.n, 3);
+	assert_int_equal(server.asked[0], 1);
+}
+
+static struct asker chained;
+
+/* From done(): frees what waited, and asks twice more. */
+static void asks_again(struct resolve_query *q, const struct resolve_answer *answer)
+{
+	struct asker same;
+
+	assert_int_equal(answer->status, RESOLVE_OK);
+	free(q);
+	begin(&same, "both.test");
+	assert_true(same.at_once);
+	begin(&chained, "chain.test");
+	assert_false(chained.at_once);
+}
+
+static void done_may_ask_again(void **state)
+{
+	struct resolve_query *q = malloc(sizeof(*q));
+	struct resolve_answer answer;
+
+	(void)state;
+	memset(&chained, 0, sizeof(chained));
+	resolve_query_init(q, asks_again);
+	assert_false(resolve_start(resolver, q, SLICE_LITERAL("both.test"), &answer));
+	finish(&chained);
+	assert_int_equal(chained.status, RESOLVE_OK);
+}
+
+static void impossible_names(void **state)
+{
+	char name[300];
+	struct asker a;
+
+	(void)state;
+	memset(name, 'a', sizeof(name));
+	name[64] = '\0';
+	ask(&a, name);
+	assert_true(a.at_once);
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+	memset(name, 'a', sizeof(name));
+	for (size_t i = 50; i < 250; i += 51)
+		name[i] = '.';
+	name[254] = '\0';
+	ask(&a, name);
+	assert_true(a.at_once);
+	assert_int_equal(server.asked[0], 0);
+	name[253] = '\0';
+	ask(&a, name);
+	assert_false(a.at_once);
+	assert_string_equal(server.last, name);
+	ask(&a, "");
+	assert_true(a.at_once);
+	ask(&a, "a..test");
+	assert_true(a.at_once);
+}
+
+static void hosts_file(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "localhost");
+	assert_true(a.at_once);
+	assert_int_equal(a.n, 2);
+	write_hosts("# a comment\n\n 192.0.2.9\tOne.Test. both.test # and 192.0.2.10 more\n"
+		    "2001:db8::9 one.test\r\nnot-an-address one.test\n127.1 one.test\n192.0.2.11 two.test");
+	pass(1.1);
+	ask(&a, "one.test");
+	assert_true(a.at_once);
+	assert_int_equal(a.n, 2);
+	check_address(&a, 0, "192.0.2.9");
+	check_address(&a, 1, "2001:db8::9");
+	ask(&a, "both.test");
+	assert_int_equal(a.n, 1);
+	ask(&a, "two.test");
+	check_address(&a, 0, "192.0.2.11");
+	assert_int_equal(server.asked[0], 0);
+	ask(&a, "more");
+	assert_int_equal(a.status, RESOLVE_NO_NAME);
+	write_hosts("192.0.2.12 two.test\n");
+	pass(1.1);
+	ask(&a, "two.test");
+	check_address(&a, 0, "192.0.2.12");
+	ask(&a, "both.test");
+	assert_int_equal(a.n, 3); /* the servers' again */
+}
+
+static void freed_while_some_wait(void **state)
+{
+	struct asker a, b;
+
+	(void)state;
+	begin(&a, "silent.test");
+	begin(&b, "both.test");
+	resolver_free(resolver);
+	resolver = NULL;
+	resolve_cancel(&a.query);
+	pass(0.05);
+	assert_int_equal(a.told, 0);
+	assert_int_equal(b.told, 0);
+}
+
+static void fill_cache(unsigned n)
+{
+	static struct asker window[32];
+
+	for (unsigned i = 0; i < n; i += 32) {
+		for (unsigned k = 0; k < 32; k++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "n-%u.test", i + k);
+			begin(&window[k], name);
+		}
+		for (unsigned k = 0; k < 32; k++) {
+			finish(&window[k]);
+			assert_int_equal(window[k].n, 1);
+		}
+	}
+}
+
+static void cache_is_bounded(void **state)
+{
+	struct asker a;
+
+	(void)state;
+	ask(&a, "both.test");
+	fill_cache(RESOLVE_CACHE_MAX - 32);
+	ask(&a, "both.test");
+	assert_true(a.at_once); /* there is room for all */
+	fill_cache(RESOLVE_CACHE_MAX + 32);
+	ask(&a, "both.test");
+	assert_false(a.at_once); /* the one unused for longest has gone */
+	assert_int_equal(a.n, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(f, sentence) { sentence, f, setup, teardown, NULL }
+		TEST(both_families_interleaved, "both families, interleaved, and kept"),
+		TEST(ttl_of_a_chain, "the smallest TTL along a chain of CNAMEs counts"),
+		TEST(ttl_within_bounds, "a TTL is at least 1 s and at most 1 h"),
+		TEST(ttl_ends, "an answer is not used past its TTL"),
+		TEST(no_name, "NXDOMAIN and no addresses are NO_NAME, and remembered"),
+		TEST(server_failed, "SERVFAIL and REFUSED are SERVER_FAILED, and remembered"),
+		TEST(nobody_listens, "a server where nobody listens is SERVER_FAILED"),
+		TEST(silence, "silence is TIMEOUT, and holds up no other name"),
+		TEST(truncated, "a truncated answer is asked for over TCP; 64 addresses are kept"),
+		TEST(one_family_is_late, "A records do not wait for AAAA that are late"),
+		TEST(one_family_fails, "one family is enough where the other fails"),
+		TEST(stale_while_servers_fail, "what has expired serves through SERVFAIL, not NXDOMAIN"),
+		TEST(stale_while_servers_are_silent, "what has expired serves through silence"),
+		TEST(stale_ends, "and not for longer than stale"),
+		TEST(look_ups_are_shared, "look-ups of one name are shared"),
+		TEST(cancelled, "who cancelled is not told; the look-up goes on"),
+		TEST(done_may_ask_again, "done() may free the query and ask again"),
+		TEST(impossible_names, "names past 253 bytes or 63 a label are not asked for"),
+		TEST(hosts_file, "the hosts file comes first and is read again"),
+		TEST(freed_while_some_wait, "a resolver is freed while some wait"),
+		TEST(cache_is_bounded, "the cache is bounded"),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
