@@ -65,6 +65,7 @@ ANSWERS = {	# path: all that the enclave sends
 	"/short": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
 	"/bad-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
 	"/cut-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+	"/wrap-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
 	# says more than it was asked
 	"/two": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\noneHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
 }
@@ -288,6 +289,7 @@ def an_answer_that_breaks_inside_its_body_ends_the_connection():
 		true(b"abc" in answer, path + ": what was good is passed on")
 	# One that is broken before the client has heard of it is the enclave's failure, told as such.
 	equal(get("/bad-chunk")[9:12], b"502")
+	equal(get("/wrap-chunk")[9:12], b"502")
 	proxy.wait_log(r"path=/short status=200 .*reason=answer_malformed")
 
 

@@ -22,7 +22,7 @@ def noting(name):
 
 tee_k, tee_t = Server(noting("tee-k"), name="k"), Server(noting("tee-t"), name="t")
 proxy = Teeproxy('''
-	defaults http timeout hello 700ms
+	defaults http timeout hello 20s
 	frontend http {
 		listen 127.0.0.1:$WEB
 		host k.test path /private -> reject
@@ -38,14 +38,13 @@ proxy = Teeproxy('''
 		forwarded off
 		default -> $TEE_K
 	}
-	frontend patient mode http {
-		listen 127.0.0.1:$PATIENT
-		timeout hello 20s
+	frontend hasty mode http {
+		listen 127.0.0.1:$HASTY
+		timeout hello 700ms
 		host k.test -> $TEE_K
-		host t.test -> $TEE_T
 	}
-''', ports=["WEB", "BARE", "PATIENT"], env={"TEE_K": tee_k.address, "TEE_T": tee_t.address})
-WEB, BARE, PATIENT = map(proxy.port, ("WEB", "BARE", "PATIENT"))
+''', ports=["WEB", "BARE", "HASTY"], env={"TEE_K": tee_k.address, "TEE_T": tee_t.address})
+WEB, BARE, HASTY = map(proxy.port, ("WEB", "BARE", "HASTY"))
 
 
 def raw(data, port=None, shut=False):
@@ -70,7 +69,7 @@ def each_host_reaches_its_enclave():
 
 @case
 def requests_on_one_connection_alternate_between_enclaves():
-	with connect_to(address_of(PATIENT)) as s:
+	with connect_to(address_of(WEB)) as s:
 		for i in range(40):
 			host, who = (("k.test", "tee-k"), ("t.test", "tee-t"))[i % 3 == 0]
 			body = request(s, host, "/%d" % i).body
@@ -80,7 +79,7 @@ def requests_on_one_connection_alternate_between_enclaves():
 @case
 def pipelined_requests_are_answered_in_order():
 	data = b"".join(b"GET /p%d HTTP/1.1\r\nHost: %s.test\r\n\r\n" % (i, b"kt"[i % 2:][:1]) for i in range(100))
-	with connect_to(address_of(PATIENT)) as s:
+	with connect_to(address_of(WEB)) as s:
 		s.sendall(data)
 		with s.makefile("rb") as f:
 			for i in range(100):
@@ -92,7 +91,7 @@ def pipelined_requests_are_answered_in_order():
 @case
 def a_connection_to_the_enclave_is_kept():
 	before = tee_k.accepted
-	with connect_to(address_of(PATIENT)) as s:
+	with connect_to(address_of(WEB)) as s:
 		for _ in range(10):
 			request(s, "k.test")
 	equal(tee_k.accepted - before, 1)
@@ -100,7 +99,7 @@ def a_connection_to_the_enclave_is_kept():
 
 @case
 def one_byte_at_a_time_is_the_same():
-	with connect_to(address_of(PATIENT)) as s:
+	with connect_to(address_of(WEB)) as s:
 		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 		for byte in b"POST /slow?x=1 HTTP/1.1\r\nHost: t.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":
 			s.sendall(bytes([byte]))
@@ -257,14 +256,14 @@ def http_1_0_is_spoken():
 
 @case
 def a_half_head_is_408_and_silence_is_silence():
-	equal(status(raw("GET / HTTP/1.1\r\nHost: k.t")), 408)
-	equal(raw(""), b"")
+	equal(status(raw("GET / HTTP/1.1\r\nHost: k.t", HASTY)), 408)
+	equal(raw("", HASTY), b"")
 	equal(raw("GET / HTTP/1.1\r\nHost: k.t", shut=True), b"")
 
 
 @case
 def a_slow_head_has_one_deadline_for_all_of_it():
-	with connect_to(address_of(WEB)) as s:
+	with connect_to(address_of(HASTY)) as s:
 		s.settimeout(0.1)
 		got = b""
 		s.sendall(b"GET / HTTP/1.1\r\nX-A: ")
