@@ -174,6 +174,9 @@ TESTS += tests/conf/check-json.py
 dist_check_SCRIPTS += tests/e2e/http-route.py tests/e2e/http-bodies.py
 TESTS += tests/e2e/http-route.py tests/e2e/http-bodies.py
 
+dist_check_SCRIPTS += tests/e2e/backends.py
+TESTS += tests/e2e/backends.py
+
 dist_check_SCRIPTS += tests/e2e/websocket-silence.py
 TESTS += tests/e2e/websocket-silence.py
 

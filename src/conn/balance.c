@@ -82,12 +82,39 @@ static size_t first_choice(struct worker *w, const struct config_backend *b, boo
 	return by_weight(b, backup, w->servers[b->servers[0].number].turn++);
 }
 
+/* A place at a server, as far as its max-connections allows. */
+static bool take(struct worker *w, const struct config_server *s)
+{
+	_Atomic uint32_t *all = &w->shared->per_server[s->number];
+
+	if (atomic_fetch_add_explicit(all, 1, memory_order_relaxed) >= s->max_connections && s->max_connections) {
+		atomic_fetch_sub_explicit(all, 1, memory_order_relaxed);
+		return false;
+	}
+	w->servers[s->number].live++;
+	return true;
+}
+
+/* The servers of one kind from i on, once round; NULL where all are full. */
+static const struct address *take_from(struct worker *w, const struct config_backend *b, size_t i)
+{
+	size_t first = i;
+
+	do {
+		if (take(w, &b->servers[i]))
+			return &b->servers[i].address;
+		i = next_after(b, i);
+	} while (i != first);
+	return NULL;
+}
+
 const struct address *balance_choose(struct worker *w, const struct config_rule *rule,
 				     const struct net_peer *peer, unsigned n,
 				     const struct address *failed)
 {
 	const struct config_backend *b = rule->target.backend;
 	const struct config_server *last = n > 0 ? server_of(rule, failed) : NULL;
+	const struct address *taken;
 	size_t primaries = 0, i;
 	bool backup;
 
@@ -100,21 +127,32 @@ const struct address *balance_choose(struct worker *w, const struct config_rule 
 		i = next_after(b, (size_t)(last - b->servers));
 	else
 		i = first_choice(w, b, backup, peer);
-	return &b->servers[i].address;
-}
-
-void balance_take(struct worker *w, const struct config_rule *rule, const struct address *target)
-{
-	const struct config_server *s = server_of(rule, target);
-
-	if (s)
-		w->servers[s->number].live++;
+	taken = take_from(w, b, i);
+	if (!taken && !backup && primaries < b->n_servers)
+		taken = take_from(w, b, first_choice(w, b, true, peer));
+	return taken;
 }
 
 void balance_release(struct worker *w, const struct config_rule *rule, const struct address *target)
 {
 	const struct config_server *s = server_of(rule, target);
 
-	if (s)
-		w->servers[s->number].live--;
+	if (!s)
+		return;
+	w->servers[s->number].live--;
+	atomic_fetch_sub_explicit(&w->shared->per_server[s->number], 1, memory_order_relaxed);
+}
+
+uint32_t balance_connect_ms(const struct config_rule *rule, uint32_t frontends_ms)
+{
+	const struct config_backend *b = rule ? rule->target.backend : NULL;
+
+	return b && b->connect_ms != UINT32_MAX ? b->connect_ms : frontends_ms;
+}
+
+uint32_t balance_idle_ms(const struct config_rule *rule, uint32_t frontends_ms)
+{
+	const struct config_backend *b = rule ? rule->target.backend : NULL;
+
+	return b && b->idle_ms != UINT32_MAX ? b->idle_ms : frontends_ms;
 }

@@ -60,8 +60,13 @@ static uint32_t state_timeout(const struct conn *c)
 
 static void conn_enter(struct conn *c, enum conn_state state)
 {
+	uint32_t ms;
+
 	c->state = state;
-	deadline_set(&c->worker->timers, &c->deadline, state_timeout(c));
+	ms = state_timeout(c);
+	if (state == CONN_CONNECT)
+		ms = balance_connect_ms(c->rule, ms);
+	deadline_set(&c->worker->timers, &c->deadline, ms);
 }
 
 /* --- what the loop waits for --- */
@@ -96,7 +101,7 @@ static void relay_deadline(struct conn *c)
 {
 	const struct config_timeouts *t = &c->frontend->timeouts;
 	bool held = pump_holds(&c->up) || pump_holds(&c->down);
-	uint32_t ms = t->idle_ms;
+	uint32_t ms = balance_idle_ms(c->rule, t->idle_ms);
 
 	/* What moves the other way does not excuse an end that takes nothing. */
 	if (held && c->stalled && (is_stuck(&c->up) || is_stuck(&c->down)))
@@ -418,16 +423,21 @@ static bool is_tcp(const struct address *a)
 
 static void dial_next(struct conn *c)
 {
-	uint32_t ms = c->frontend->timeouts.connect_ms;
+	uint32_t ms = balance_connect_ms(c->rule, c->frontend->timeouts.connect_ms);
+	const struct address *next = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
 	int fd = -1, sent = 0, r;
 
-	c->target = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
+	if (!next) {
+		dial_over(c, c->error ? END_CONNECT_FAILED : END_BACKEND_FULL);
+		return;
+	}
+	c->target = next;
 	r = net_dial(c->target, ms, &fd);
 	if (r < 0 && r != -EINPROGRESS) {
+		balance_release(c->worker, c->rule, c->target);
 		dial_failed(c, -r);
 		return;
 	}
-	balance_take(c->worker, c->rule, c->target);
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;

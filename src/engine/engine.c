@@ -510,6 +510,7 @@ int engine_run(const struct engine_setup *setup)
 	e.shared.setup = setup;
 	e.shared.max_connections = connection_limit(setup->config);
 	e.shared.per_frontend = xcalloc(setup->config->n_frontends, sizeof(*e.shared.per_frontend));
+	e.shared.per_server = xcalloc(setup->config->n_servers, sizeof(*e.shared.per_server));
 	e.shared.limits = limits_new(setup->config);
 	e.n_accepting = e.n;
 	e.done_fd = eventfd(0, EFD_CLOEXEC);
@@ -555,6 +556,7 @@ out:
 		setup->aws->free(e.shared.aws);
 	free(e.crews);
 	free((void *)e.shared.per_frontend);
+	free((void *)e.shared.per_server);
 	limits_free(e.shared.limits);
 	close(e.done_fd);
 	return status;

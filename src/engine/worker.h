@@ -3,7 +3,7 @@
  * A worker: one thread, one loop, and the connections that it alone touches.
  *
  * Shared between workers are only: the configuration and its tables (const), the
- * count of connections (a relaxed atomic), what enclaves use (limits.h), the log's
+ * counts of connections (relaxed atomics), what enclaves use (limits.h), the log's
  * descriptor, the service of AWS (struct engine_service), and each worker's mailbox, through which the
  * owner of a vsock or Unix listener hands accepted descriptors on, and a service its
  * answers.
@@ -48,6 +48,7 @@ struct engine_shared {
 	const struct engine_setup *setup;
 	_Atomic uint32_t connections;	/* at this moment, all workers */
 	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
+	_Atomic uint32_t *per_server;	/* connections to it, by server number */
 	struct limits_enclave *limits;	/* by enclave number */
 	uint32_t max_connections;
 	void *aws;			/* engine_setup.aws's, or NULL */

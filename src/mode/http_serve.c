@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "conn/balance.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
 #include "log/log.h"
@@ -132,6 +133,7 @@ static void http_deadline(struct conn *c)
 {
 	struct http *h = c->exchange;
 	const struct config_timeouts *t = &c->frontend->timeouts;
+	const uint32_t idle_ms = balance_idle_ms(c->rule, t->idle_ms);
 
 	if (is_output_pending(h)) {
 		if (h->waiting != WAITING_WRITE || h->moved != h->marked)
@@ -145,13 +147,13 @@ static void http_deadline(struct conn *c)
 		if (h->waiting != WAITING_NEXT)
 			deadline_for(c, WAITING_NEXT, draining ? DRAIN_IDLE_MS : t->idle_ms);
 	} else if (h->x.stage != HTTP_STAGE_TUNNEL) {
-		deadline_for(c, WAITING_PEER, t->idle_ms);
+		deadline_for(c, WAITING_PEER, idle_ms);
 	} else if (h->shut[HTTP_CLIENT] || h->shut[HTTP_SERVER]) {
 		deadline_for(c, WAITING_HALF, t->half_closed_ms);
 	} else {
-		bool longer = t->idle_ms == 0 || t->idle_ms > TUNNEL_IDLE_MS;
+		bool longer = idle_ms == 0 || idle_ms > TUNNEL_IDLE_MS;
 
-		deadline_for(c, WAITING_PEER, longer ? t->idle_ms : TUNNEL_IDLE_MS);
+		deadline_for(c, WAITING_PEER, longer ? idle_ms : TUNNEL_IDLE_MS);
 	}
 }
 
@@ -478,7 +480,7 @@ void http_serve_dial_failed(struct conn *c, enum conn_end why)
 
 	conn_exchange(c);
 	h->waiting = WAITING_NOTHING;
-	http_serve_answer(c, 502, why);
+	http_serve_answer(c, why == END_BACKEND_FULL ? 503 : 502, why);
 	if (!h->running)
 		http_serve_run(c);
 }
