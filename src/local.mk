@@ -6,10 +6,26 @@ sbin_PROGRAMS = teeproxy
 noinst_LIBRARIES += libteeproxy.a
 
 libteeproxy_a_SOURCES = \
+	src/aws/answers.c \
+	src/aws/answers.h \
 	src/aws/aws.h \
+	src/aws/endpoints.c \
+	src/aws/endpoints.h \
 	src/aws/kms.c \
 	src/aws/kms.h \
 	src/aws/kms_answer.c \
+	src/aws/plan.c \
+	src/aws/plan.h \
+	src/aws/profiles.c \
+	src/aws/profiles.h \
+	src/aws/queue.c \
+	src/aws/queue.h \
+	src/aws/retry.c \
+	src/aws/retry.h \
+	src/aws/secret.c \
+	src/aws/secret.h \
+	src/aws/xml.c \
+	src/aws/xml.h \
 	src/base/arena.c \
 	src/base/arena.h \
 	src/base/buffer.c \
