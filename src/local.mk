@@ -8,12 +8,21 @@ noinst_LIBRARIES += libteeproxy.a
 libteeproxy_a_SOURCES = \
 	src/aws/answers.c \
 	src/aws/answers.h \
+	src/aws/aws.c \
 	src/aws/aws.h \
+	src/aws/call.c \
+	src/aws/call.h \
+	src/aws/credentials.c \
+	src/aws/credentials.h \
 	src/aws/endpoints.c \
 	src/aws/endpoints.h \
+	src/aws/fetch.c \
+	src/aws/fetch.h \
 	src/aws/kms.c \
 	src/aws/kms.h \
 	src/aws/kms_answer.c \
+	src/aws/machine.c \
+	src/aws/machine.h \
 	src/aws/plan.c \
 	src/aws/plan.h \
 	src/aws/profiles.c \

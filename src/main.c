@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/aws.h"
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/xalloc.h"
@@ -277,7 +278,7 @@ static int run(void)
 	const char *word = options.log_level ? options.log_level : getenv("PROXY_LOG_LEVEL");
 	enum config_log_level level;
 	struct master_options master = { .file = options.file, .engine = engine_run, .modes = modes,
-					.conns = &conn_ops };
+					 .conns = &conn_ops, .aws = &aws_service };
 
 	if (word && *word) {
 		if (!log_parse_level(word, &level))

@@ -319,7 +319,10 @@ class Aws:
 					if not asked:
 						return
 					try:
-						s.sendall(serve(number, *asked))
+						said = serve(number, *asked)
+						s.sendall(said)
+						if b"\r\nConnection: close\r\n" in said:
+							return
 					except Close as how:
 						if how.reset:
 							s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
