@@ -44,8 +44,7 @@ static enum egress_result bad(struct egress_request *r, const char *why)
 static enum egress_result found(struct egress_request *r, size_t len)
 {
 	r->len = len;
-	r->is_odd_ipv4 = r->target.kind == HOST_IS_NAME &&
-			 host_name_is_odd_ipv4(host_port_name(&r->target));
+	r->is_odd_ipv4 = egress_is_odd_ipv4(&r->target);
 	return EGRESS_FOUND;
 }
 
@@ -71,8 +70,29 @@ static enum egress_result parse_line(struct egress_request *r, const char *buf, 
 	return found(r, (size_t)(lf - buf) + 1);
 }
 
+bool egress_is_odd_ipv4(const struct host_port *target)
+{
+	return target->kind == HOST_IS_NAME && host_name_is_odd_ipv4(host_port_name(target));
+}
+
+const char *egress_http_target(const struct http_head *h, struct host_port *ret)
+{
+	if (h->form != HTTP_TARGET_AUTHORITY && h->form != HTTP_TARGET_ABSOLUTE)
+		return "a proxy wants CONNECT or an absolute http: URL";
+	if (h->is_https_uri)
+		return "https: through a proxy wants CONNECT";
+	*ret = h->host;
+	if (!ret->has_port) {
+		ret->has_port = true;
+		ret->port = 80;
+	}
+	return NULL;
+}
+
 static enum egress_result parse_http(struct egress_request *r, const char *buf, size_t len)
 {
+	const char *why;
+
 	switch (http_head_parse(&r->http, buf, len)) {
 	case HTTP_HEAD_MORE:
 		return EGRESS_MORE;
@@ -82,16 +102,10 @@ static enum egress_result parse_http(struct egress_request *r, const char *buf, 
 	case HTTP_HEAD_FOUND:
 		break;
 	}
-	r->status = 400;
-	if (r->http.form != HTTP_TARGET_AUTHORITY && r->http.form != HTTP_TARGET_ABSOLUTE)
-		return bad(r, "a proxy wants CONNECT or an absolute http: URL");
-	if (r->http.is_https_uri)
-		return bad(r, "https: through a proxy wants CONNECT");
-	r->status = 0;
-	r->target = r->http.host;
-	if (!r->target.has_port) {
-		r->target.has_port = true;
-		r->target.port = 80;
+	why = egress_http_target(&r->http, &r->target);
+	if (why) {
+		r->status = 400;
+		return bad(r, why);
 	}
 	return found(r, r->http.len);
 }

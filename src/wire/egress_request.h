@@ -81,6 +81,10 @@ void egress_request_init(struct egress_request *r, enum egress_protocol protocol
 			 size_t head_limit);
 enum egress_result egress_request_parse(struct egress_request *r, const void *buf, size_t len);
 
+/* The target of a head that was FOUND; NULL, or why it is 400. */
+const char *egress_http_target(const struct http_head *h, struct host_port *ret);
+bool egress_is_odd_ipv4(const struct host_port *target);
+
 /*
  * The answer to a SOCKS5 request; bound may be NULL, then 0.0.0.0:0 is given.
  * Returns the length: 10 or 22.

@@ -7,6 +7,11 @@
 
 #include "wire/http_forward.h"
 
+#include <assert.h>
+
+/* The longest answer, and what goes around a reason. */
+enum { ANSWER_MAX = 512 };
+
 #define ANSWER(status, fields, length, text)                                                       \
 	SLICE_LITERAL("HTTP/1.1 " status "\r\nContent-Type: text/plain\r\nConnection: close\r\n"   \
 		      fields "Content-Length: " length "\r\n\r\n" text)
@@ -50,4 +55,35 @@ struct slice http_answer(unsigned status, bool to_head)
 		return whole;
 	end = memmem(whole.ptr, whole.len, "\r\n\r\n", 4);
 	return slice_of(whole.ptr, (size_t)(end - whole.ptr) + 4);
+}
+
+size_t http_answer_max(struct slice reason)
+{
+	return ANSWER_MAX + reason.len;
+}
+
+static size_t append(char *out, size_t at, struct slice s)
+{
+	memcpy(out + at, s.ptr, s.len);
+	return at + s.len;
+}
+
+size_t http_answer_write(unsigned status, bool to_head, struct slice reason, char *out)
+{
+	struct slice a = http_answer(status, to_head), close = SLICE_LITERAL("Connection: close\r\n");
+	size_t n;
+
+	assert(a.len + close.len + 32 <= ANSWER_MAX);
+	if (reason.len == 0)
+		return append(out, 0, a);
+	/* Behind the status line. */
+	n = append(out, 0, slice_of(a.ptr, (size_t)((const char *)memchr(a.ptr, '\n', a.len) - a.ptr) + 1));
+	a = slice_of(a.ptr + n, a.len - n);
+	if (!memmem(a.ptr, a.len, close.ptr, close.len))
+		n = append(out, n, close);
+	n = append(out, n, SLICE_LITERAL("X-Teeproxy-Reason: "));
+	for (size_t i = 0; i < reason.len; i++)
+		out[n++] = reason.ptr[i] >= ' ' && reason.ptr[i] <= '~' ? reason.ptr[i] : '?';
+	n = append(out, n, SLICE_LITERAL("\r\n"));
+	return append(out, n, a);
 }

@@ -140,12 +140,18 @@ static void put_path(struct writer *w, const struct http_head *h, const char *bu
 	put(w, path);
 }
 
-static void put_request_line(struct writer *w, const struct http_head *h, const char *buf)
+static void put_request_line(struct writer *w, const struct http_head *h, const char *buf, bool to_proxy)
 {
 	put(w, http_span_slice(buf, h->method_text));
 	PUT(w, " ");
+	if (to_proxy && h->form == HTTP_TARGET_ABSOLUTE) {
+		PUT(w, "http://");
+		put_authority(w, h);
+	}
 	/* RFC 9112, 3.2.4: OPTIONS for an absolute-form without path asks for the server. */
-	if (h->form == HTTP_TARGET_ASTERISK ||
+	if (to_proxy && h->form == HTTP_TARGET_ABSOLUTE)
+		put(w, http_span_slice(buf, h->path));
+	else if (h->form == HTTP_TARGET_ASTERISK ||
 	    (h->form == HTTP_TARGET_ABSOLUTE && h->method == HTTP_METHOD_OPTIONS && h->path.len == 0))
 		PUT(w, "*");
 	else
@@ -179,8 +185,8 @@ static void put_forwarded(struct writer *w, const struct http_head *h, const cha
 
 size_t http_forward_request_max(const struct http_head *h, const struct http_forward_request *f)
 {
-	/* Host may be there three times over: as sent, anew, and forwarded. */
-	return h->len + 2 * (size_t)h->host.name_len + f->client.len +
+	/* Host may be there three times over: as sent, in the target, anew or forwarded. */
+	return h->len + 3 * (size_t)h->host.name_len + f->client.len +
 	       2 * (size_t)h->n_fields + ADDED_MAX;
 }
 
@@ -189,7 +195,7 @@ size_t http_forward_request(const struct http_head *h, const char *buf,
 {
 	struct writer w = { out, 0 };
 
-	put_request_line(&w, h, buf);
+	put_request_line(&w, h, buf, f->to_proxy);
 	if (h->form == HTTP_TARGET_ABSOLUTE) {
 		PUT(&w, "Host: ");
 		put_authority(&w, h);

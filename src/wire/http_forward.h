@@ -25,6 +25,7 @@ struct http_forward_request {
 	bool forwarded;		/* set the X-Forwarded-* fields; else the client's go on */
 	struct slice client;	/* for X-Forwarded-For: the peer's address as text, or empty */
 	bool keep_alive;	/* we may send another request to this server */
+	bool to_proxy;		/* the target stays in absolute-form */
 };
 
 /* Bytes that http_forward_request() may write. */
@@ -55,5 +56,11 @@ size_t http_redirect(const struct http_head *h, const char *buf, char *out);
  * bytes that the seed system's clients know.  The answer to HEAD has no body.
  */
 struct slice http_answer(unsigned status, bool to_head);
+/*
+ * The same, copied to out; and, unless reason is empty, with X-Teeproxy-Reason, and with
+ * Connection: close in a 502 too.  Bytes that a field may not hold become `?`.
+ */
+size_t http_answer_max(struct slice reason);
+size_t http_answer_write(unsigned status, bool to_head, struct slice reason, char *out);
 
 #endif
