@@ -12,7 +12,6 @@
 
 #include "conn/balance.h"
 #include "engine/engine.h"
-#include "engine/limits.h"
 #include "engine/worker.h"
 #include "log/log.h"
 
@@ -118,7 +117,7 @@ static void relay_deadline(struct conn *c)
 
 /* --- the end --- */
 
-static void conn_log(const struct conn *c)
+void conn_log(const struct conn *c)
 {
 	double now = ev_now(c->worker->loop);
 	char peer[NET_PEER_TEXT_SIZE];
@@ -129,6 +128,8 @@ static void conn_log(const struct conn *c)
 	log_begin(&l, LEVEL_INFO, "connection");
 	log_field_string(&l, "frontend", c->frontend->name);
 	log_field_string(&l, "source", net_peer_format(&c->peer, peer));
+	if (c->enclave)
+		log_field_string(&l, "enclave", c->enclave->name);
 	if (c->name)
 		log_field_string(&l, "name", c->name);
 	if (c->rule)
@@ -137,12 +138,17 @@ static void conn_log(const struct conn *c)
 		log_field_string(&l, "target", c->target->text);
 	if (c->routed > 0)
 		log_field_number(&l, "hello_ms", (uint64_t)((c->routed - c->started) * 1000));
+	if (c->looked_up > 0)
+		log_field_number(&l, "lookup_ms", (uint64_t)((c->looked_up - c->routed) * 1000));
 	if (c->connected > 0)
-		log_field_number(&l, "connect_ms", (uint64_t)((c->connected - c->routed) * 1000));
+		log_field_number(&l, "connect_ms",
+				 (uint64_t)((c->connected - (c->looked_up > 0 ? c->looked_up : c->routed)) * 1000));
 	log_field_number(&l, "total_ms", (uint64_t)((now - c->started) * 1000));
 	log_field_number(&l, "bytes_up", c->up.total);
 	log_field_number(&l, "bytes_down", c->down.total);
 	log_field_string(&l, "reason", ends[c->end].label);
+	if (conn_mode(c)->log)
+		conn_mode(c)->log(c, &l);
 	if (c->error && c->target && (c->end == END_CONNECT_FAILED))
 		log_field_string(&l, "error", net_dial_error(c->target, c->error));
 	else if (c->error)
@@ -219,6 +225,7 @@ static void conn_expired(struct deadline *d)
 		conn_end(c, END_HELLO_TIMEOUT);
 		break;
 	case CONN_CONNECT:
+	case CONN_HANDSHAKE:
 		c->error = ETIMEDOUT;
 		dial_over(c, END_CONNECT_TIMEOUT);
 		break;
@@ -363,9 +370,11 @@ static void throttle_over(struct deadline *d)
 {
 	struct conn *c = container_of(d, struct conn, throttle);
 
-	c->throttled[0] = c->throttled[1] = false;
+	c->throttled[LIMIT_UP] = c->throttled[LIMIT_DOWN] = false;
 	if (c->state == CONN_RELAY)
 		relay_watch(c);
+	else if (c->state == CONN_EXCHANGE)
+		conn_mode(c)->io(c, true, 0);
 }
 
 void conn_relay(struct conn *c)
@@ -390,7 +399,7 @@ static void conn_connected(struct conn *c)
 	c->connected = ev_now(c->worker->loop);
 	c->error = 0;
 	if (conn_mode(c)->connected) {
-		conn_exchange(c);
+		c->state = CONN_EXCHANGE;
 		conn_mode(c)->connected(c);
 		return;
 	}
@@ -441,8 +450,11 @@ static void dial_next(struct conn *c)
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
-	/* A near TCP peer has answered by now: sending asks, and is what comes next anyway. */
-	if (r != 0 && c->up.len > 0 && is_tcp(c->target)) {
+	/*
+	 * A near TCP peer has answered by now: sending asks, and is what comes next anyway,
+	 * but for a proxy that must be asked first.
+	 */
+	if (r != 0 && c->up.len > 0 && is_tcp(c->target) && c->rule->target.kind != TARGET_VIA) {
 		sent = pump_flush(&c->up, fd);
 		if (sent == -1) {
 			dial_failed(c, errno);
@@ -594,6 +606,7 @@ static void conn_io(struct ev_loop *loop, ev_io *io, int events)
 		relay_after(c);
 		break;
 	case CONN_EXCHANGE:
+	case CONN_HANDSHAKE:
 		conn_mode(c)->io(c, client, events);
 		break;
 	case CONN_LINGER:
@@ -623,6 +636,22 @@ void conn_deadline(struct conn *c, uint32_t ms)
 	deadline_set(&c->worker->timers, &c->deadline, ms);
 }
 
+size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size)
+{
+	uint64_t n = c->limits ? limits_bytes(c->limits, c->enclave, d, limits_now_ns()) : UINT64_MAX;
+
+	c->throttled[d] = n == 0;
+	if (n == 0)
+		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	return n < size ? (size_t)n : size;
+}
+
+void conn_used(struct conn *c, enum limit_direction d, size_t n)
+{
+	if (c->limits)
+		limits_bytes_used(c->limits, c->enclave, d, limits_now_ns(), n);
+}
+
 void conn_dial(struct conn *c, const struct config_rule *rule)
 {
 	server_close(c);
@@ -631,7 +660,8 @@ void conn_dial(struct conn *c, const struct config_rule *rule)
 	c->tries = 0;
 	c->error = 0;
 	side_watch(c, &c->client, 0);
-	conn_enter(c, CONN_CONNECT);
+	if (c->state != CONN_CONNECT)
+		conn_enter(c, CONN_CONNECT);
 	dial_next(c);
 }
 
@@ -651,6 +681,16 @@ void conn_adopt(struct conn *c, int fd)
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
 	conn_connected(c);
+}
+
+void conn_handshake(struct conn *c)
+{
+	c->state = CONN_HANDSHAKE;
+}
+
+void conn_dial_failed(struct conn *c, enum conn_end why)
+{
+	dial_over(c, why);
 }
 
 void conn_drop_server(struct conn *c)

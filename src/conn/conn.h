@@ -21,13 +21,14 @@
 
 #include "config/config.h"
 #include "conn/pump.h"
+#include "engine/limits.h"
 #include "engine/timers.h"
 #include "net/address.h"
 #include "wire/host_name.h"
 
 struct engine_conns;
 struct engine_listener;
-struct limits_enclave;
+struct log_line;
 struct worker;
 struct conn;
 
@@ -60,11 +61,13 @@ struct mode_ops {
 	size_t input_max;
 	/* What a client hears that no rule lets in; NULL: nothing. */
 	const void *(*refusal)(const struct conn *c, size_t *ret_len);
-	size_t scratch_size;	/* of c->scratch, zeroed, which lives until the route is chosen */
+	size_t scratch_size;	/* of c->scratch, zeroed, which lives until conn_route() has chosen, or to the end */
+	/* What the access line says beside what all do; NULL: nothing. */
+	void (*log)(const struct conn *c, struct log_line *l);
 
 	/*
-	 * What follows is for modes that read and write by themselves, in state EXCHANGE;
-	 * NULL for tunnels.  c->exchange is theirs.
+	 * What follows is for modes that read and write by themselves, in the states EXCHANGE
+	 * and HANDSHAKE; NULL for tunnels.  c->exchange is theirs.
 	 */
 	void (*io)(struct conn *c, bool client, int events);
 	void (*connected)(struct conn *c);
@@ -72,7 +75,7 @@ struct mode_ops {
 	void (*expired)(struct conn *c);
 	/* The process drains: who waits for a next request may end now. */
 	void (*drain)(struct conn *c);
-	/* The connection ends: the last log line, and c->exchange is freed. */
+	/* The connection ends: the last log line (conn_log() if nothing else), and c->exchange is freed. */
 	void (*ended)(struct conn *c);
 };
 
@@ -92,21 +95,22 @@ struct conn {
 	struct pump up, down;		/* client to server and back */
 	struct deadline deadline;	/* of the state */
 	struct deadline lifetime;
-	void *scratch;			/* the mode's, while it sniffs */
+	void *scratch;			/* the mode's; see scratch_size */
 	void *exchange;			/* the mode's, for life */
 	struct net_peer peer;
 	const struct config_enclave *enclave; /* whom the peer is vouched to be, or NULL */
-	struct limits_enclave *limits;	/* in RELAY: bound its bandwidth; or NULL */
-	struct deadline throttle;	/* until the relay may read again */
+	struct limits_enclave *limits;	/* bound its bandwidth; or NULL */
+	struct deadline throttle;	/* until it may be read again */
 	/* for the log */
 	const struct config_rule *rule;
 	const struct address *target;
 	char *name;			/* what the client asked for; owned, or NULL */
 	double started, routed, connected; /* ev_now() */
+	double looked_up;		/* the same, between the last two; 0: no name was looked up */
 	int error;			/* errno of what broke */
 	unsigned char tries;		/* connects so far */
 	bool stalled;			/* in RELAY: the deadline is the stalled one */
-	bool throttled[2];		/* up, down: no bandwidth is left, do not read */
+	bool throttled[2];		/* by enum limit_direction: no bandwidth is left, do not read */
 };
 
 /* What the engine does with connections. */
@@ -122,17 +126,29 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 void conn_exchange(struct conn *c);	/* enters EXCHANGE, without a deadline */
 void conn_watch(struct conn *c, int client_events, int server_events);
 void conn_deadline(struct conn *c, uint32_t ms);
-/* Dials what rule leads to; then connected() or dial_failed(), which may be before this returns. */
+/* How much may be read now in this direction, at most size; throttled[] where it is 0. */
+size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size);
+void conn_used(struct conn *c, enum limit_direction d, size_t n);
+/*
+ * Dials what rule leads to; then connected() or dial_failed(), which may be before this
+ * returns.  From CONNECT the deadline that runs goes on, in connected() too.
+ */
 void conn_dial(struct conn *c, const struct config_rule *rule);
 void conn_drop_server(struct conn *c);
 /* For modes that dial by themselves: CONNECT and its deadline; dial_failed() hears of its end. */
 void conn_connect(struct conn *c);
 /* Takes the server's connected descriptor; then connected(), before this returns. */
 void conn_adopt(struct conn *c, int fd);
-/* From connected(): a tunnel from here on, with what the pumps hold already. */
+/* From connected(): io() is called, and dial_failed() where that takes longer than the connect. */
+void conn_handshake(struct conn *c);
+/* What a mode dials by itself, or asks in HANDSHAKE, has failed: dial_failed(), before this returns. */
+void conn_dial_failed(struct conn *c, enum conn_end why);
+/* From connected() or HANDSHAKE: a tunnel from here on, with what the pumps hold already. */
 void conn_relay(struct conn *c);
 /* All is said to the client: ends its side, and all when it has heard. */
 void conn_finish(struct conn *c, enum conn_end why);
+/* The access line of a connection. */
+void conn_log(const struct conn *c);
 
 /* The only way out. */
 void conn_end(struct conn *c, enum conn_end why);

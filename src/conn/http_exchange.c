@@ -185,8 +185,13 @@ static void answer_bytes(struct http_exchange *x, char *bytes, size_t len, unsig
 
 void http_exchange_answer(struct http_exchange *x, unsigned status)
 {
+	http_exchange_explain(x, status, NULL);
+}
+
+void http_exchange_explain(struct http_exchange *x, unsigned status, const char *text)
+{
 	bool to_head = x->stage != HTTP_STAGE_REQUEST && x->request.method == HTTP_METHOD_HEAD;
-	struct slice answer = http_answer(status, to_head);
+	struct slice reason = slice_of_string(text ? text : "");
 	char *bytes;
 
 	/* Half a response, or half an interim one, cannot be followed by another. */
@@ -195,13 +200,14 @@ void http_exchange_answer(struct http_exchange *x, unsigned status)
 		give_up(x, "a response had begun");
 		return;
 	}
-	bytes = malloc(answer.len);
+	bytes = malloc(http_answer_max(reason));
 	if (!bytes) {
 		give_up(x, "out of memory");
 		return;
 	}
-	memcpy(bytes, answer.ptr, answer.len);
-	answer_bytes(x, bytes, answer.len, status);
+	if (text)
+		x->why = text;
+	answer_bytes(x, bytes, http_answer_write(status, to_head, reason, bytes), status);
 }
 
 int http_exchange_redirect(struct http_exchange *x)
@@ -238,7 +244,7 @@ static enum http_step read_request_head(struct http_exchange *x)
 	if (up->len > 0) {
 		switch (http_head_parse(&x->request, up->buf + up->first, up->len)) {
 		case HTTP_HEAD_FOUND:
-			if (x->request.method == HTTP_METHOD_CONNECT)
+			if (x->request.method == HTTP_METHOD_CONNECT && !x->takes_connect)
 				return refuse(x, 405, "CONNECT");
 			x->stage = HTTP_STAGE_ROUTE;
 			return HTTP_STEP_ROUTE;
@@ -252,6 +258,17 @@ static enum http_step read_request_head(struct http_exchange *x)
 		return HTTP_STEP_WAIT;
 	x->stage = HTTP_STAGE_CLOSING;
 	return HTTP_STEP_CLOSE;
+}
+
+struct slice http_exchange_connect(struct http_exchange *x)
+{
+	struct http_half *up = &x->half[HTTP_CLIENT];
+
+	assert(x->stage == HTTP_STAGE_ROUTE && x->request.method == HTTP_METHOD_CONNECT);
+	half_consume(up, x->request.len);
+	if (up->len == 0)
+		half_drop_bytes(up);
+	return slice_of(up->buf ? up->buf + up->first : "", up->len);
 }
 
 int http_exchange_forward(struct http_exchange *x, const struct http_forward_request *f, bool reused)

@@ -78,8 +78,9 @@ struct http_exchange {
 	bool answered;			/* bytes of a response were read */
 	bool keep_client, keep_server;
 	bool tunnel_told;
+	bool takes_connect;		/* the caller's: CONNECT is routed; else it is 405 */
 	uint16_t status;		/* of the final response, 0: none yet */
-	const char *why;		/* static, after ABORT or an answer of our own; or NULL */
+	const char *why;		/* after ABORT or an answer of our own; or NULL */
 };
 
 /* Zeroes x.  buffer_size: what each side's buffer starts with, at least 1024. */
@@ -117,6 +118,11 @@ const struct http_head *http_exchange_request(const struct http_exchange *x, con
  */
 bool http_exchange_is_repeatable(const struct http_exchange *x);
 
+/*
+ * After ROUTE of a CONNECT: its head is done with, and what came behind it is the tunnel's.
+ * Valid until x is changed; answer() may still follow.
+ */
+struct slice http_exchange_connect(struct http_exchange *x);
 /* Sends the request on.  reused: to a server that has answered before.  0 or -ENOMEM. */
 int http_exchange_forward(struct http_exchange *x, const struct http_forward_request *f,
 			  bool reused);
@@ -126,6 +132,8 @@ int http_exchange_forward(struct http_exchange *x, const struct http_forward_req
  * a response had begun already.
  */
 void http_exchange_answer(struct http_exchange *x, unsigned status);
+/* The same, with X-Teeproxy-Reason; text is x->why too and must outlive x.  NULL: none. */
+void http_exchange_explain(struct http_exchange *x, unsigned status, const char *text);
 int http_exchange_redirect(struct http_exchange *x);
 
 /* After OVER: the next request, or CLOSE. */

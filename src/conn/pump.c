@@ -72,6 +72,16 @@ bool pump_reserve(struct pump *p, uint32_t size)
 	return true;
 }
 
+bool pump_push_front(struct pump *p, const void *bytes, uint32_t len)
+{
+	if (!pump_reserve(p, len))
+		return false;
+	memmove(p->buf + p->first + len, p->buf + p->first, p->len);
+	memcpy(p->buf + p->first, bytes, len);
+	p->len += len;
+	return true;
+}
+
 int pump_flush(struct pump *p, int to)
 {
 	while (p->len > 0) {

@@ -44,6 +44,8 @@ void pump_init(struct pump *p, uint32_t size);
 void pump_fini(struct pump *p);
 /* Room for at least size bytes behind what is held; false where there is no memory. */
 bool pump_reserve(struct pump *p, uint32_t size);
+/* Puts bytes before all that is held; false where there is no memory. */
+bool pump_push_front(struct pump *p, const void *bytes, uint32_t len);
 /* Writes what is held and reads nothing: 1 when nothing is left, 0 when to would block, -1 with errno. */
 int pump_flush(struct pump *p, int to);
 /*

@@ -70,11 +70,14 @@ static void log_request(struct conn *c, enum conn_end why)
 	log_begin(&l, LEVEL_INFO, "request");
 	log_field_string(&l, "frontend", c->frontend->name);
 	log_field_string(&l, "source", net_peer_format(&c->peer, peer));
+	if (c->enclave)
+		log_field_string(&l, "enclave", c->enclave->name);
 	if (h->method[0]) {
 		log_field_string(&l, "method", h->method);
 		if (c->name)
 			log_field_string(&l, "name", c->name);
-		log_field_string(&l, "path", h->path);
+		if (h->path[0])
+			log_field_string(&l, "path", h->path);
 	}
 	if (h->x.status)
 		log_field_number(&l, "status", h->x.status);
@@ -83,11 +86,14 @@ static void log_request(struct conn *c, enum conn_end why)
 	if (h->rule && c->target && h->rule == c->rule)
 		log_field_string(&l, "target", c->target->text);
 	field_span(&l, "hello_ms", h->began, h->routed);
-	field_span(&l, "connect_ms", h->routed, h->connected);
+	field_span(&l, "lookup_ms", h->routed, c->looked_up);
+	field_span(&l, "connect_ms", c->looked_up > 0 ? c->looked_up : h->routed, h->connected);
 	field_span(&l, "total_ms", h->began, ev_now(c->worker->loop));
 	log_field_number(&l, "bytes_up", h->x.half[HTTP_CLIENT].total);
 	log_field_number(&l, "bytes_down", h->x.half[HTTP_SERVER].total);
 	log_field_string(&l, "reason", conn_end_label(why));
+	if (shared_of(c)->setup->modes[c->frontend->mode]->log)
+		shared_of(c)->setup->modes[c->frontend->mode]->log(c, &l);
 	if (c->error && c->target && why == END_CONNECT_FAILED)
 		log_field_string(&l, "error", net_dial_error(c->target, c->error));
 	else if (h->x.why)
@@ -140,7 +146,7 @@ static void http_deadline(struct conn *c)
 			deadline_for(c, WAITING_WRITE, t->stalled_ms);
 	} else if (h->x.stage == HTTP_STAGE_REQUEST && (!h->served || http_exchange_in_head(&h->x))) {
 		if (h->waiting != WAITING_HEAD)
-			deadline_for(c, WAITING_HEAD, t->hello_ms);
+			deadline_for(c, WAITING_HEAD, h->hello_ms);
 	} else if (h->x.stage == HTTP_STAGE_REQUEST) {
 		bool draining = shared_of(c)->draining;
 
@@ -224,11 +230,17 @@ static bool http_read(struct conn *c, enum http_side from)
 	room = http_exchange_room(&h->x, from, &size);
 	if (!room)
 		return false;
+	size = conn_allowance(c, from == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN, size);
+	if (size == 0) {
+		http_exchange_unread(&h->x, from);
+		return false;
+	}
 	n = recv(side_of(c, from)->fd, room, size, 0);
 	if (n == -1 && errno == EINTR)
 		return true;
 	h->may_read[from] = n == (ssize_t)size;
 	if (n >= 0) {
+		conn_used(c, from == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN, (size_t)n);
 		http_exchange_received(&h->x, from, (size_t)n);
 		return true;
 	}
@@ -244,12 +256,14 @@ static bool http_read(struct conn *c, enum http_side from)
 	return c->state == CONN_EXCHANGE;
 }
 
-static int events_for(struct http *h, enum http_side side)
+static int events_for(struct conn *c, enum http_side side)
 {
+	struct http *h = c->exchange;
 	struct iovec iov[2];
+	bool reads = http_exchange_reads(&h->x, side) && !c->throttled[side == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN];
 	bool takes = side == HTTP_CLIENT || !h->broken;
 
-	return (http_exchange_reads(&h->x, side) ? EV_READ : 0) |
+	return (reads ? EV_READ : 0) |
 	       (takes && http_exchange_output(&h->x, side, iov) > 0 ? EV_WRITE : 0);
 }
 
@@ -386,9 +400,7 @@ static bool http_move(struct conn *c)
 
 static void http_wait(struct conn *c)
 {
-	struct http *h = c->exchange;
-
-	conn_watch(c, events_for(h, HTTP_CLIENT), events_for(h, HTTP_SERVER));
+	conn_watch(c, events_for(c, HTTP_CLIENT), events_for(c, HTTP_SERVER));
 	http_deadline(c);
 }
 
@@ -428,9 +440,33 @@ void http_serve_run(struct conn *c)
 			return;
 		}
 	}
-	/* Dialling: connected() or failed() goes on.  Over: h is gone. */
-	if (c->state != CONN_ENDED)
+	/* Dialling: connected() or failed() goes on.  Over, or another protocol: h is gone. */
+	if (c->exchange)
 		h->running = false;
+}
+
+/* What another reader has read of the client. */
+static bool take_read(struct conn *c)
+{
+	struct http *h = c->exchange;
+	struct pump *p = &c->up;
+
+	while (p->len > 0) {
+		size_t n;
+		char *room = http_exchange_room(&h->x, HTTP_CLIENT, &n);
+
+		if (!room)
+			return false;
+		n = n < p->len ? n : p->len;
+		memcpy(room, p->buf + p->first, n);
+		http_exchange_received(&h->x, HTTP_CLIENT, n);
+		p->first += (uint32_t)n;
+		p->len -= (uint32_t)n;
+	}
+	if (p->eof)
+		http_exchange_received(&h->x, HTTP_CLIENT, 0);
+	pump_fini(p);
+	return true;
 }
 
 bool http_serve_start(struct conn *c, const struct http_serve_ops *ops)
@@ -447,9 +483,23 @@ bool http_serve_start(struct conn *c, const struct http_serve_ops *ops)
 	h->end = END_COUNT;
 	h->may_read[HTTP_CLIENT] = h->may_write[HTTP_CLIENT] = true;
 	h->began = ev_now(c->worker->loop);
+	h->hello_ms = c->frontend->timeouts.hello_ms;
 	c->exchange = h;
 	conn_exchange(c);
+	if (c->up.len > 0 && !take_read(c)) {
+		conn_end(c, END_NO_MEMORY);
+		return false;
+	}
 	return true;
+}
+
+void http_serve_leave(struct conn *c)
+{
+	struct http *h = c->exchange;
+
+	http_exchange_fini(&h->x);
+	free(h);
+	c->exchange = NULL;
 }
 
 void http_serve_io(struct conn *c, bool client, int events)
@@ -474,15 +524,21 @@ void http_serve_connected(struct conn *c)
 		http_serve_run(c);
 }
 
-void http_serve_dial_failed(struct conn *c, enum conn_end why)
+void http_serve_refuse(struct conn *c, unsigned status, enum conn_end why, const char *text)
 {
 	struct http *h = c->exchange;
 
 	conn_exchange(c);
 	h->waiting = WAITING_NOTHING;
-	http_serve_answer(c, why == END_BACKEND_FULL ? 503 : 502, why);
+	h->end = why;
+	http_exchange_explain(&h->x, status, text);
 	if (!h->running)
 		http_serve_run(c);
+}
+
+void http_serve_dial_failed(struct conn *c, enum conn_end why)
+{
+	http_serve_refuse(c, why == END_BACKEND_FULL ? 503 : 502, why, NULL);
 }
 
 static void request_expired(struct conn *c)

@@ -55,6 +55,7 @@ struct http {
 	bool broken;			/* the server takes no more: not to be asked again */
 	bool shut[2];			/* tunnel: the side was told that the other has ended */
 	enum http_waiting waiting;
+	uint32_t hello_ms;		/* the frontend's, unless the mode knows better */
 	enum conn_end end;		/* of this request; END_COUNT: done */
 	uint64_t moved, marked;		/* bytes written, and when the deadline was last moved */
 	/* for the log */
@@ -63,7 +64,10 @@ struct http {
 	char method[HTTP_METHOD_LOG_SIZE], path[HTTP_PATH_LOG_SIZE];
 };
 
-/* Enters EXCHANGE; false: out of memory, and the connection has ended.  http_serve_run() goes on. */
+/*
+ * Enters EXCHANGE, with what was read already in c->up; false: out of memory, and the connection has ended.  http_serve_run()
+ * goes on.
+ */
 bool http_serve_start(struct conn *c, const struct http_serve_ops *ops);
 void http_serve_run(struct conn *c);
 
@@ -71,6 +75,10 @@ void http_serve_run(struct conn *c);
 void http_serve_remember(struct conn *c, const struct http_head *head, const char *buf);
 /* Our own answer, for this reason. */
 void http_serve_answer(struct conn *c, unsigned status, enum conn_end why);
+/* The same from any state before the server has answered, and says why in a field; text lives as long as c. */
+void http_serve_refuse(struct conn *c, unsigned status, enum conn_end why, const char *text);
+/* Stops speaking HTTP, without an access line: the connection is the mode's. */
+void http_serve_leave(struct conn *c);
 /* The connection to the server is kept and, where only one try is allowed, has not ended. */
 bool http_serve_keeps_server(struct conn *c);
 /* That, and it leads where rule does: an address or a backend. */
