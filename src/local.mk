@@ -112,6 +112,11 @@ libteeproxy_a_SOURCES = \
 	src/master/sandbox.h \
 	src/master/sockets.c \
 	src/master/sockets.h \
+	src/mode/egress.c \
+	src/mode/egress.h \
+	src/mode/egress_dial.c \
+	src/mode/egress_http.c \
+	src/mode/egress_via.c \
 	src/mode/http.c \
 	src/mode/http_serve.c \
 	src/mode/http_serve.h \
@@ -124,6 +129,8 @@ libteeproxy_a_SOURCES = \
 	src/net/dns.h \
 	src/net/hosts.c \
 	src/net/hosts.h \
+	src/net/local.c \
+	src/net/local.h \
 	src/net/race.c \
 	src/net/race.h \
 	src/net/resolve.c \

@@ -271,6 +271,7 @@ static const struct mode_ops *const modes[MODE_COUNT] = {
 	[MODE_HTTP] = &mode_http,
 	[MODE_HTTPS] = &mode_https,
 	[MODE_TCP] = &mode_tcp,
+	[MODE_EGRESS] = &mode_egress,
 };
 
 static int run(void)

@@ -135,6 +135,7 @@ EXTRA_DIST += tests/conf/accept tests/conf/explain tests/conf/format tests/conf/
 
 # End to end: what the scripts share is in e2e/lib, described at its top.
 EXTRA_DIST += tests/e2e/lib/dns_server.py
+EXTRA_DIST += tests/e2e/lib/egress_clients.py
 EXTRA_DIST += tests/e2e/lib/teeproxy_test.py
 
 dist_check_SCRIPTS += tests/e2e/lib-selftest.py
@@ -210,3 +211,6 @@ TESTS += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
 EXTRA_DIST += tests/e2e/lib/aws_keys.py tests/e2e/lib/aws_standin.py
 dist_check_SCRIPTS += tests/e2e/aws-standin-selftest.py
 TESTS += tests/e2e/aws-standin-selftest.py
+
+dist_check_SCRIPTS += tests/e2e/egress-protocols.py
+TESTS += tests/e2e/egress-protocols.py

@@ -29,7 +29,7 @@ struct limits_enclave {
 	_Atomic uint64_t refused[LIMIT_KINDS];	/* since the engine started */
 };
 
-/* One for each enclave of the configuration, zeroed. */
+/* One for each enclave of the configuration, and a last one for peers that are none; zeroed. */
 struct limits_enclave *limits_new(const struct config *c);
 void limits_free(struct limits_enclave *l); /* takes NULL */
 

@@ -49,7 +49,7 @@ struct engine_shared {
 	_Atomic uint32_t connections;	/* at this moment, all workers */
 	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
 	_Atomic uint32_t *per_server;	/* connections to it, by server number */
-	struct limits_enclave *limits;	/* by enclave number */
+	struct limits_enclave *limits;	/* by enclave number; behind the last, of peers that are none */
 	uint32_t max_connections;
 	void *aws;			/* engine_setup.aws's, or NULL */
 	_Atomic bool draining, stopping;

@@ -8,6 +8,7 @@
 
 #include "conn/conn.h"
 
+extern const struct mode_ops mode_egress;
 extern const struct mode_ops mode_http;
 extern const struct mode_ops mode_https;
 extern const struct mode_ops mode_tcp;
