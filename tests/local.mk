@@ -160,6 +160,9 @@ check-fresh:
 check-all: all
 	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/check-all.sh
 
+dist_check_SCRIPTS += tests/install/installed.sh
+TESTS += tests/install/installed.sh
+
 dist_check_SCRIPTS += tests/source/layers.py
 TESTS += tests/source/layers.py
 
@@ -201,8 +204,8 @@ TESTS += tests/acme/acme.py
 include tests/bench/local.mk
 
 
-dist_check_SCRIPTS += tests/demo/demo-answers.sh
-TESTS += tests/demo/demo-answers.sh
+dist_check_SCRIPTS += tests/demo/demo-answers.sh tests/demo/demo-keep.py
+TESTS += tests/demo/demo-answers.sh tests/demo/demo-keep.py
 
 EXTRA_DIST += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
 TESTS += tests/e2e/https-clients.py tests/e2e/tcp-bulk.py
