@@ -85,6 +85,7 @@ libteeproxy_a_SOURCES = \
 	src/conn/balance.h \
 	src/conn/conn.c \
 	src/conn/conn.h \
+	src/conn/conn_end.c \
 	src/conn/conn_end.def \
 	src/conn/conn_states.def \
 	src/conn/http_exchange.c \
@@ -102,6 +103,8 @@ libteeproxy_a_SOURCES = \
 	src/engine/worker.h \
 	src/log/log.c \
 	src/log/log.h \
+	src/master/machine.c \
+	src/master/machine.h \
 	src/master/master.c \
 	src/master/master.h \
 	src/master/privileges.c \

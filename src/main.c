@@ -21,6 +21,7 @@
 #include "conn/conn.h"
 #include "engine/engine.h"
 #include "log/log.h"
+#include "master/machine.h"
 #include "master/master.h"
 #include "mode/mode.h"
 
@@ -180,6 +181,7 @@ static int check(void)
 	struct buffer out = BUFFER_INIT;
 	struct diagnostics diags;
 	struct config *config;
+	const char *lacks;
 	int status;
 
 	diagnostics_init(&diags, tree);
@@ -189,6 +191,10 @@ static int check(void)
 	else
 		diagnostics_print(&diags, &out);
 	fwrite(out.ptr ? out.ptr : "", 1, out.len, options.json ? stdout : stderr);
+	/* Of the machine and not of the file, so it is no diagnostic and strict passes over it. */
+	lacks = config ? config_machine_lacks(config) : NULL;
+	if (lacks)
+		fprintf(stderr, "teeproxy: warning: %s\n", lacks);
 	status = !config ? 1 : diags.n_warnings && options.strict ? 2 : 0;
 	buffer_fini(&out);
 	config_free(config);

@@ -15,28 +15,10 @@
 #include "engine/worker.h"
 #include "log/log.h"
 
-/* Without bandwidth: in this time a tenth of a second's share comes back. */
-enum { THROTTLE_MS = 100 };
-
-static const struct {
-	const char *label;
-	enum conn_blame blame;
-	const char *sentence;
-} ends[END_COUNT] = {
-#define CONN_END(id, label, blame, sentence) { label, blame, sentence },
-#include "conn/conn_end.def"
-#undef CONN_END
+enum {
+	THROTTLE_MS = 100,	/* without bandwidth: in this time a tenth of a second's share comes back */
+	FULL_QUEUE_MS = 20,	/* an enclave that is not stuck has accepted some by then */
 };
-
-const char *conn_end_label(enum conn_end end)
-{
-	return ends[end].label;
-}
-
-const char *conn_end_sentence(enum conn_end end)
-{
-	return ends[end].sentence;
-}
 
 static const struct mode_ops *conn_mode(const struct conn *c)
 {
@@ -146,10 +128,10 @@ void conn_log(const struct conn *c)
 	log_field_number(&l, "total_ms", (uint64_t)((now - c->started) * 1000));
 	log_field_number(&l, "bytes_up", c->up.total);
 	log_field_number(&l, "bytes_down", c->down.total);
-	log_field_string(&l, "reason", ends[c->end].label);
+	log_field_string(&l, "reason", conn_end_label(c->end));
 	if (conn_mode(c)->log)
 		conn_mode(c)->log(c, &l);
-	if (c->error && c->target && (c->end == END_CONNECT_FAILED))
+	if (c->error && c->target && (c->end == END_CONNECT_FAILED || c->end == END_CONNECT_TIMEOUT))
 		log_field_string(&l, "error", net_dial_error(c->target, c->error));
 	else if (c->error)
 		log_field_string(&l, "error", strerror(c->error));
@@ -184,6 +166,7 @@ void conn_end(struct conn *c, enum conn_end why)
 	deadline_clear(&c->deadline);
 	deadline_clear(&c->lifetime);
 	deadline_clear(&c->throttle);
+	deadline_clear(&c->redial);
 	if (conn_mode(c)->ended)
 		conn_mode(c)->ended(c);
 	else
@@ -212,6 +195,7 @@ static void dial_over(struct conn *c, enum conn_end why)
 		conn_end(c, why);
 		return;
 	}
+	deadline_clear(&c->redial);
 	server_close(c);
 	conn_mode(c)->dial_failed(c, why);
 }
@@ -417,6 +401,12 @@ static void dial_failed(struct conn *c, int error)
 		dial_next(c);
 		return;
 	}
+	/* Nobody listens on this vsock port, or too many wait for it: the kernel does not say which, nor tries again. */
+	if (error == ECONNRESET && c->target->kind == ADDRESS_VSOCK && !c->redialled) {
+		c->redialled = true;
+		deadline_set(&c->worker->timers, &c->redial, FULL_QUEUE_MS);
+		return;
+	}
 	if (error == EMFILE || error == ENFILE)
 		dial_over(c, END_NO_DESCRIPTOR);
 	else
@@ -467,6 +457,14 @@ static void dial_next(struct conn *c)
 		side_watch(c, &c->server, EV_WRITE);
 }
 
+static void redial_due(struct deadline *d)
+{
+	struct conn *c = container_of(d, struct conn, redial);
+
+	if (c->state == CONN_CONNECT && c->server.fd == -1)
+		dial_next(c);
+}
+
 static void dial_finish(struct conn *c)
 {
 	int error = 0;
@@ -493,7 +491,7 @@ static void hello_read(struct conn *c)
 		conn_end(c, END_NO_MEMORY);
 		return;
 	}
-	n = recv(c->client.fd, p->buf + p->len, p->size - p->len, 0);
+	n = net_receive(c->client.fd, p->buf + p->len, p->size - p->len);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
 		if (p->len == 0) {
 			pump_fini(p); /* who says nothing costs no buffer */
@@ -658,6 +656,7 @@ void conn_dial(struct conn *c, const struct config_rule *rule)
 	c->rule = rule;
 	c->target = NULL;
 	c->tries = 0;
+	c->redialled = false;
 	c->error = 0;
 	side_watch(c, &c->client, 0);
 	if (c->state != CONN_CONNECT)
@@ -774,6 +773,7 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 	deadline_init(&c->deadline, conn_expired);
 	deadline_init(&c->lifetime, conn_lifetime_over);
 	deadline_init(&c->throttle, throttle_over);
+	deadline_init(&c->redial, redial_due);
 	list_append(&w->live, &c->node);
 	w->n_live++;
 	refused = admit(c);

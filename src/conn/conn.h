@@ -101,6 +101,7 @@ struct conn {
 	const struct config_enclave *enclave; /* whom the peer is vouched to be, or NULL */
 	struct limits_enclave *limits;	/* bound its bandwidth; or NULL */
 	struct deadline throttle;	/* until it may be read again */
+	struct deadline redial;		/* in CONNECT: until a vsock target whose queue was full is tried again */
 	/* for the log */
 	const struct config_rule *rule;
 	const struct address *target;
@@ -108,7 +109,8 @@ struct conn {
 	double started, routed, connected; /* ev_now() */
 	double looked_up;		/* the same, between the last two; 0: no name was looked up */
 	int error;			/* errno of what broke */
-	unsigned char tries;		/* connects so far */
+	unsigned char tries;		/* connects so far, but for */
+	bool redialled;			/* this one more */
 	bool stalled;			/* in RELAY: the deadline is the stalled one */
 	bool throttled[2];		/* by enum limit_direction: no bandwidth is left, do not read */
 };

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/address.h"
+
 enum {
 	ROUNDS = 16,			/* reads a turn, so that one tunnel does not keep the others waiting */
 	BULK_READS = 2,			/* full buffers in a row */
@@ -109,15 +111,6 @@ int pump_flush(struct pump *p, int to)
 	return 1;
 }
 
-/*
- * A vsock that was connected says ENOTCONN instead of end of stream now and then,
- * once both ends have closed (vsock has no abort).
- */
-static bool is_eof(ssize_t n)
-{
-	return n == 0 || (n == -1 && errno == ENOTCONN);
-}
-
 /* Bulk: from here on the bytes stay in the kernel. */
 static bool pump_open_pipe(struct pump *p)
 {
@@ -149,8 +142,11 @@ static void pump_charge(struct pump *p, size_t n)
 
 static ssize_t pump_splice_in(struct pump *p, int from)
 {
+	/* With vsock, which is copied here too, it is O_NONBLOCK on the socket that keeps this from blocking. */
 	ssize_t n = splice(from, NULL, p->pipe[1], NULL, allowed(p, PIPE_SIZE), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
+	if (n == -1 && errno == ENOTCONN) /* as in net_receive() */
+		return 0;
 	if (n == -1 && errno == EINVAL) { /* a family without splice */
 		pump_drop_pipe(p);
 		p->no_splice = true;
@@ -172,7 +168,7 @@ static ssize_t pump_read(struct pump *p, int from)
 		errno = ENOMEM;
 		return -1;
 	}
-	n = recv(from, p->buf, allowed(p, p->size), 0);
+	n = net_receive(from, p->buf, allowed(p, p->size));
 	if (n > 0) {
 		p->len = (uint32_t)n;
 		pump_charge(p, (size_t)n);
@@ -218,7 +214,7 @@ enum pump_result pump_run(struct pump *p, int from, int to)
 			return PUMP_WAIT;
 		}
 		n = pump_read(p, from);
-		if (is_eof(n)) {
+		if (n == 0) {
 			p->eof = true;
 			pump_end(p, to);
 			return PUMP_EOF;

@@ -27,6 +27,7 @@
 #include "config/load.h"
 #include "engine/engine.h"
 #include "log/log.h"
+#include "master/machine.h"
 #include "master/privileges.h"
 #include "master/runnable.h"
 #include "master/sandbox.h"
@@ -253,6 +254,7 @@ static struct config *load(const struct master *m, bool at_start)
 	struct diagnostics diags;
 	struct config *c;
 	struct buffer out = BUFFER_INIT;
+	const char *lacks;
 
 	diagnostics_init(&diags, tree);
 	c = config_load(&config_reader_system, m->options->file, tree, &diags);
@@ -268,6 +270,9 @@ static struct config *load(const struct master *m, bool at_start)
 		config_free(c);
 		c = NULL;
 	}
+	lacks = c ? config_machine_lacks(c) : NULL;
+	if (lacks)
+		log_warning("%s", lacks);
 	return c;
 }
 

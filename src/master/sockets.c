@@ -76,9 +76,7 @@ static int socket_open(struct sockets *s, const struct config_listen *l, unsigne
 		fd = net_listen(&l->address, l->socket_mode, reuseport);
 		if (fd < 0) {
 			log_error("cannot listen on %s (%s:%u): %s", l->address.text, l->place.file, l->place.line,
-				  fd == -EAFNOSUPPORT && l->address.kind == ADDRESS_VSOCK ?
-				  "this kernel has no vsock; load vhost_vsock, nitro_enclaves or vsock_loopback" :
-				  strerror(-fd));
+				  net_listen_error(&l->address, -fd));
 			return fd;
 		}
 		o = xcalloc(1, sizeof(*o));

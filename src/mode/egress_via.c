@@ -99,7 +99,7 @@ static void hear(struct conn *c)
 			fail(c, END_NO_MEMORY);
 			return;
 		}
-		n = recv(c->server.fd, p->buf + p->first + p->len, VIA_READ, 0);
+		n = net_receive(c->server.fd, p->buf + p->first + p->len, VIA_READ);
 		if (n == 0) {
 			malformed(c, "it closed without one");
 			return;

@@ -94,7 +94,7 @@ static void log_request(struct conn *c, enum conn_end why)
 	log_field_string(&l, "reason", conn_end_label(why));
 	if (shared_of(c)->setup->modes[c->frontend->mode]->log)
 		shared_of(c)->setup->modes[c->frontend->mode]->log(c, &l);
-	if (c->error && c->target && why == END_CONNECT_FAILED)
+	if (c->error && c->target && (why == END_CONNECT_FAILED || why == END_CONNECT_TIMEOUT))
 		log_field_string(&l, "error", net_dial_error(c->target, c->error));
 	else if (h->x.why)
 		log_field_string(&l, "error", h->x.why);
@@ -235,7 +235,7 @@ static bool http_read(struct conn *c, enum http_side from)
 		http_exchange_unread(&h->x, from);
 		return false;
 	}
-	n = recv(side_of(c, from)->fd, room, size, 0);
+	n = net_receive(side_of(c, from)->fd, room, size);
 	if (n == -1 && errno == EINTR)
 		return true;
 	h->may_read[from] = n == (ssize_t)size;

@@ -2,8 +2,21 @@
 /*
  * Addresses as the kernel takes them, and who a peer is.
  *
- * AF_VSOCK: ports and CIDs are unsigned 32 bit; the peer's CID from accept is set
- * by the transport and is the only identity that an enclave has (vsock(7)).
+ * What AF_VSOCK does unlike TCP, seen on real kernels (numbers are of tests/vm/FACTS.md):
+ * - Ports and CIDs are unsigned 32 bit (1).  The peer's CID from accept is set by the
+ *   transport and is the only identity that an enclave has (7).
+ * - There is no SO_REUSEPORT, and no TIME_WAIT that would want SO_REUSEADDR (3, 4): the
+ *   workers share one listener.  It binds to VMADDR_CID_ANY or to the machine's own CID (5).
+ * - TCP's options are ENOPROTOOPT (57), SO_KEEPALIVE does nothing (35): what ends a
+ *   connection to an enclave that hangs is a timeout of ours.
+ * - A connect ends after 2 s on its own, unless told otherwise (13, 14), and what went wrong
+ *   is said in errnos of other meaning: net_dial_error().
+ * - The end of a connection may read as ENOTCONN (37): net_receive().  There is no abort;
+ *   a peer that crashed looks like one that ended (33).
+ * - A sender gets 256 KiB ahead of a reader, the smaller of what both ends set (50, 51):
+ *   setting more here would do nothing, less would slow bulk, so it is left alone.
+ * - splice(2) works, but only O_NONBLOCK on the socket keeps it from blocking (55, 56): every
+ *   socket made here or accepted has that.
  */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
@@ -11,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "base/ip.h"
 #include "config/address.h"
@@ -41,13 +55,22 @@ char *net_peer_format(const struct net_peer *p, char buf[NET_PEER_TEXT_SIZE]);
  */
 int net_listen(const struct address *a, unsigned socket_mode, bool reuseport);
 
+/* What a failed net_listen() means to a person, by family. */
+const char *net_listen_error(const struct address *a, int error);
+
 /*
  * Begins to connect: *ret_fd is set for 0 (connected) and -EINPROGRESS; any other
- * -errno is final.  timeout_ms is handed to vsock, whose own limit is 2 s.
+ * -errno is final.  timeout_ms is handed to vsock, whose own limit is 2 s; 0: none.
  */
 int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd);
 
 /* What a failed connect means to a person, by family: "nobody listens there", ... */
 const char *net_dial_error(const struct address *a, int error);
+
+/* recv() on what was connected; 0 is the end, however the family says it. */
+ssize_t net_receive(int fd, void *buf, size_t size);
+
+/* False where the kernel has no AF_VSOCK loaded.  Looks only; opens no such socket. */
+bool net_has_vsock(void);
 
 #endif
