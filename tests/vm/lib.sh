@@ -39,10 +39,10 @@ prepare_kernel() {
     local want=$1 lock link
     mkdir -p "$cache/kernels"
     link=$cache/kernels/$want
-    if [ -e "$link/complete" ]; then kdir=$(readlink -f "$link"); return; fi
+    if [ -e "$link/complete-2" ]; then kdir=$(readlink -f "$link"); return; fi
     exec {lock}> "$cache/kernels/.lock"
     flock "$lock"
-    if [ ! -e "$link/complete" ]; then
+    if [ ! -e "$link/complete-2" ]; then
         local pkg tmp
         pkg=$(kernel_package "$want")
         # A fresh container has no lists of packages.
@@ -57,7 +57,7 @@ prepare_kernel() {
         unpack_vmlinux "$tmp"/unpacked/boot/vmlinuz-* "$tmp/vmlinux"
         collect_modules "$tmp"
         rm -rf "$tmp/unpacked"
-        touch "$tmp/complete"
+        touch "$tmp/complete-2" # raise the number when what is kept of a kernel changes
         rm -rf "$cache/kernels/$pkg"
         mv "$tmp" "$cache/kernels/$pkg"
         [ "$want" = "$pkg" ] || ln -sfn "$pkg" "$link"
@@ -96,13 +96,14 @@ modules_of_role() {
         enclave) echo "virtio_pci vmw_vsock_virtio_transport" ;;
         hostroot) echo "$host_root" ;;
         loopback) echo "vsock_loopback" ;;
+        vhost) echo "vhost_vsock" ;; # loaded by a test only
     esac
 }
 
 collect_modules() {
     local dir=$1 root=$1/unpacked/lib/modules role name
     mkdir -p "$dir/modules"
-    for role in A C enclave hostroot loopback; do
+    for role in A C enclave hostroot loopback vhost; do
         local -a order=()
         local -A seen=()
         for name in $(modules_of_role "$role"); do add_module "$name"; done

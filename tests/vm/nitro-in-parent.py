@@ -9,6 +9,7 @@ if os.environ.get("TEELAB_TOPOLOGY") != "C":
 	sys.exit(0)
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
+import errno
 
 CONF = """
 enclave tee-k cid 16
@@ -89,6 +90,26 @@ def host_reaches_the_right_enclave():
 		for name in ("tee-k", "tee-t", "tee-t", "tee-k"):
 			got = request(s, name_of(name)).body
 			equal((got["enclave"], got["peer"][0]), (name, 3))
+
+
+@case
+def enclaves_are_reached_where_vhost_vsock_is_loaded():
+	# Fact 18: then the kernel looks for CID 16 among guests of the parent's own, and says ENODEV.
+	with open("/run/teelab/lib/modules.vhost") as f:
+		names = f.read().split()
+	for module in names:
+		if not os.path.exists("/sys/module/" + module):
+			done = subprocess.run(["busybox", "insmod", "/run/teelab/lib/modules/%s.ko" % module],
+					      capture_output=True, text=True)
+			true(done.returncode == 0, module + ": " + done.stderr)
+	try:
+		s = socket.socket(socket.AF_VSOCK)
+		equal(s.connect_ex((16, 8443)), errno.ENODEV)
+		s.close()
+		for name in ENCLAVES:
+			equal(https_get(proxy.port("WEB"), name_of(name)).body["enclave"], name)
+	finally:
+		equal(subprocess.run(["busybox", "rmmod", "vhost_vsock"]).returncode, 0)
 
 
 @case

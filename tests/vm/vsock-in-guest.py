@@ -62,6 +62,25 @@ frontend http {
 }
 """
 
+MODULES = "/run/teelab/lib/"
+
+
+def modules(verb, *names):
+	"""insmod or rmmod, of busybox."""
+	for name in names:
+		done = subprocess.run(["busybox", verb, name], capture_output=True, text=True)
+		true(done.returncode == 0, "%s %s: %s" % (verb, name, done.stderr))
+
+
+# Before anything here opens a vsock: a machine without.
+with open(MODULES + "modules.A") as f:
+	vsock_modules = [m for m in f.read().split() if "vsock" in m and os.path.exists("/sys/module/" + m)]
+modules("rmmod", *reversed(vsock_modules))
+without = {"check": teeproxy("--check", "-f", os.path.join(os.environ["top_srcdir"], "conf/acme.conf")),
+	   "run": Teeproxy("frontend t mode tcp { listen vsock:*:7; default -> vsock:16:7 }", ready=False)}
+without["status"] = without["run"].wait_end()
+modules("insmod", *("%smodules/%s.ko" % (MODULES, m) for m in vsock_modules))
+
 tee_k = Enclave("tee-k", ["k.test"], "vsock:*:8443")
 tee_k_http = Server(http_handler("tee-k"), "vsock:*:8080")
 echo = Server(echo_handler, "vsock:*:7")
@@ -75,6 +94,15 @@ def ends_empty(s):
 		s.sendall(b"x")
 	with contextlib.suppress(ConnectionResetError):
 		equal(s.recv(10), b"")
+
+
+@case
+def a_machine_without_vsock_is_told_what_to_load():
+	for said in (without["check"].stderr, without["run"].log()):
+		true(re.search("warning.* no vsock.*vhost_vsock.*nitro_enclaves.*vsock_loopback", said), said)
+	equal(without["check"].returncode, 0)
+	true(without["status"] != 0 and re.search("cannot listen on vsock:.*no vsock: load vhost_vsock", without["run"].log()),
+	     without["run"].log())
 
 
 @case
