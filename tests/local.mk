@@ -20,7 +20,12 @@ unit_ldadd = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD) $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA
 unit_tests = \
+	tests/unit/test_aws_answers \
+	tests/unit/test_aws_endpoints \
 	tests/unit/test_aws_kms \
+	tests/unit/test_aws_plan \
+	tests/unit/test_aws_queue \
+	tests/unit/test_aws_retry \
 	tests/unit/test_base_ip \
 	tests/unit/test_base_slice \
 	tests/unit/test_conn_http_exchange \
@@ -52,6 +57,21 @@ TESTS += $(unit_tests)
 EXTRA_DIST += tests/golden/kms.golden
 tests_unit_test_aws_kms_SOURCES = tests/unit/test_aws_kms.c
 tests_unit_test_aws_kms_LDADD = $(unit_ldadd)
+
+tests_unit_test_aws_answers_SOURCES = tests/unit/test_aws_answers.c
+tests_unit_test_aws_answers_LDADD = $(unit_ldadd)
+
+tests_unit_test_aws_endpoints_SOURCES = tests/unit/test_aws_endpoints.c
+tests_unit_test_aws_endpoints_LDADD = $(unit_ldadd)
+
+tests_unit_test_aws_plan_SOURCES = tests/unit/test_aws_plan.c
+tests_unit_test_aws_plan_LDADD = $(unit_ldadd)
+
+tests_unit_test_aws_queue_SOURCES = tests/unit/test_aws_queue.c
+tests_unit_test_aws_queue_LDADD = $(unit_ldadd)
+
+tests_unit_test_aws_retry_SOURCES = tests/unit/test_aws_retry.c
+tests_unit_test_aws_retry_LDADD = $(unit_ldadd)
 
 tests_unit_test_base_ip_SOURCES = tests/unit/test_base_ip.c
 tests_unit_test_base_ip_LDADD = $(unit_ldadd)
