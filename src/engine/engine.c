@@ -30,7 +30,7 @@
 
 enum {
 	ACCEPT_BATCH = 64,
-	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, AWS, and a margin */
+	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, and a margin */
 	PAUSE_MS = 100,			/* without descriptors, when nothing is released meanwhile */
 	WARN_S = 10,			/* between two warnings of it */
 };
@@ -476,15 +476,25 @@ static void supervise(struct engine *e)
 	}
 }
 
+/* A call to AWS has a connection of its own, on a thread that no worker counts. */
+static uint64_t descriptor_reserve(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_frontends; i++) {
+		if (config->frontends[i].mode == MODE_KMS || config->frontends[i].mode == MODE_LOGS)
+			return DESCRIPTOR_RESERVE + (uint64_t)config->aws.max_requests;
+	}
+	return DESCRIPTOR_RESERVE;
+}
+
 static uint32_t connection_limit(const struct config *config)
 {
+	uint64_t reserve = descriptor_reserve(config), most;
 	struct rlimit limit;
-	uint64_t most;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur <= DESCRIPTOR_RESERVE + 2)
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur <= reserve + 2)
 		most = 1;
 	else
-		most = (limit.rlim_cur - DESCRIPTOR_RESERVE) / 2;
+		most = (limit.rlim_cur - reserve) / 2;
 	if (config->global.max_connections && config->global.max_connections < most)
 		most = config->global.max_connections;
 	return most > UINT32_MAX ? UINT32_MAX : (uint32_t)most;
