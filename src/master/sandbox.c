@@ -55,8 +55,8 @@ static void landlock_allow(int ruleset, const char *path, uint64_t access)
 	close(rule.parent_fd);
 }
 
-/* The directory of a file, so that the file may be made anew after rotation. */
-static void landlock_allow_beside(int ruleset, const char *path)
+/* The directory of a file, so that the file may be another after rotation. */
+static void landlock_allow_beside(int ruleset, const char *path, uint64_t access)
 {
 	const char *slash = path ? strrchr(path, '/') : NULL;
 	char directory[4096];
@@ -65,21 +65,24 @@ static void landlock_allow_beside(int ruleset, const char *path)
 		return;
 	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
 		 slash ? path : ".");
-	landlock_allow(ruleset, directory, LANDLOCK_WRITE);
+	landlock_allow(ruleset, directory, access);
 }
 
-/* Files that hold credentials are read again when those expire. */
+/* Files that hold credentials are read again when those end; who rotates them renames. */
 static void landlock_allow_credentials(int ruleset)
 {
-	static const char *const variables[] = {
+	static const char *const rotated[] = {
 		"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
-		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 	};
+	static const char *const roots[] = { "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR" };
 	const char *home = getenv("HOME");
 	char path[4096];
 
-	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-		landlock_allow(ruleset, getenv(variables[i]), LANDLOCK_READ);
+	for (size_t i = 0; i < sizeof(rotated) / sizeof(rotated[0]); i++)
+		landlock_allow_beside(ruleset, getenv(rotated[i]), LANDLOCK_READ);
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++)
+		landlock_allow(ruleset, getenv(roots[i]), LANDLOCK_READ);
 	if (home && snprintf(path, sizeof(path), "%s/.aws", home) < (int)sizeof(path))
 		landlock_allow(ruleset, path, LANDLOCK_READ);
 	/* Tokens that are rotated by renaming a link beside them. */
@@ -89,7 +92,7 @@ static void landlock_allow_credentials(int ruleset)
 static void landlock_allow_configured(int ruleset, const struct config *c)
 {
 	if (c->global.log.sink == LOG_TO_FILE)
-		landlock_allow_beside(ruleset, c->global.log.path);
+		landlock_allow_beside(ruleset, c->global.log.path, LANDLOCK_WRITE);
 	landlock_allow(ruleset, c->aws.ca_file, LANDLOCK_READ);
 	landlock_allow(ruleset, c->resolver.hosts, LANDLOCK_READ);
 	for (size_t i = 0; i < c->n_frontends; i++) {
@@ -99,7 +102,7 @@ static void landlock_allow_configured(int ruleset, const struct config *c)
 			landlock_allow(ruleset, f->store_where, LANDLOCK_WRITE);
 		for (size_t r = 0; r < f->n_rules; r++)
 			if (f->rules[r].target.kind == TARGET_FILE)
-				landlock_allow_beside(ruleset, f->rules[r].target.text);
+				landlock_allow_beside(ruleset, f->rules[r].target.text, LANDLOCK_WRITE);
 	}
 }
 
