@@ -351,6 +351,28 @@ static enum retry_kind note(struct job *job)
 	return RETRY_NEVER;
 }
 
+/* For who debugs: never what was sent or got. */
+static void tell_attempt(const struct job *job, enum retry_kind kind)
+{
+	static const char *const kinds[] = { "", "credentials", "throttled", "trouble", "silence" };
+	const struct aws_call *call = &job->call;
+	struct log_line l;
+
+	if (!log_wants(LEVEL_DEBUG))
+		return;
+	log_begin(&l, LEVEL_DEBUG, "aws: an attempt has ended");
+	log_field_string(&l, "target", call->target);
+	log_field_number(&l, "attempt", call->attempts);
+	log_field_number(&l, "status", call->status);
+	if (call->error_code[0])
+		log_field_string(&l, "code", call->error_code);
+	if (!call->status)
+		log_field_string(&l, "why", call->error_message);
+	if (kind != RETRY_NEVER)
+		log_field_string(&l, "kind", kinds[kind]);
+	log_end(&l);
+}
+
 /* Once a call; does not count among the attempts that failed. */
 static void ask_for_other_credentials(struct job *job)
 {
@@ -380,6 +402,7 @@ static void attempt_ended(struct call *c)
 	enum retry_kind kind = note(job);
 	uint32_t wait_ms;
 
+	tell_attempt(job, kind);
 	if (kind == RETRY_NEVER) {
 		/* Any word of AWS's own that is not about its load: it is up. */
 		if (c->result == CALL_ANSWERED)
