@@ -37,6 +37,7 @@ if command -v clang >/dev/null; then step clang build clang CC=clang --enable-we
 step tsan build tsan --enable-sanitizers=thread CFLAGS='-O1 -g'
 step asan build asan --enable-sanitizers=address,undefined CFLAGS='-O1 -g'
 step distcheck make -s distcheck
+step differential make -s check-differential
 step fresh "$top_srcdir/tests/fresh/check-fresh.sh"
 step vsock make -s check-vsock
 step nitro make -s check-nitro

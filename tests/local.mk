@@ -151,6 +151,9 @@ endif
 
 dist_check_SCRIPTS += tests/conf/run.py
 TESTS += tests/conf/run.py
+# Shared by the parsers' tests.
+EXTRA_DIST += tests/unit/cuts.h
+
 EXTRA_DIST += tests/conf/accept tests/conf/explain tests/conf/format tests/conf/import tests/conf/reject
 
 # End to end: what the scripts share is in e2e/lib, described at its top.

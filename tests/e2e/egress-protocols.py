@@ -96,16 +96,16 @@ def socks5_is_answered_with_0_and_then_bytes():
 
 
 @case
-def one_byte_at_a_time_is_the_same():
+def however_it_is_cut_it_is_the_same():
 	for data, want in ((b"127.0.0.1:%d\nping" % ECHO, b"ping"),
 			   (connect_head("127.0.0.1:%d" % ECHO) + b"ping", b"HTTP/1.1 200 Connection established\r\n\r\nping"),
 			   (b"\x05\x02\x00\x02" + socks_request("127.0.0.1", ECHO) + b"ping",
 			    b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0ping")):
-		with connect_to(K) as s:
-			for byte in data:
-				s.sendall(bytes([byte]))
-			s.shutdown(socket.SHUT_WR)
-			equal(read_all(s), want)
+		for pieces in cuts(data):
+			with connect_to(K) as s:
+				send_pieces(s, pieces)
+				s.shutdown(socket.SHUT_WR)
+				equal(read_all(s), want)
 
 
 @case

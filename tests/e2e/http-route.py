@@ -98,13 +98,13 @@ def a_connection_to_the_enclave_is_kept():
 
 
 @case
-def one_byte_at_a_time_is_the_same():
-	with connect_to(address_of(WEB)) as s:
-		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-		for byte in b"POST /slow?x=1 HTTP/1.1\r\nHost: t.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":
-			s.sendall(bytes([byte]))
-		said = response(s).body
-	equal((said["enclave"], said["body"]), ("tee-t", 3))
+def however_it_is_cut_it_is_the_same():
+	for pieces in cuts(b"POST /slow?x=1 HTTP/1.1\r\nHost: t.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+			   b"3\r\nabc\r\n0\r\n\r\n"):
+		with connect_to(address_of(WEB)) as s:
+			send_pieces(s, pieces)
+			said = response(s).body
+		equal((said["enclave"], said["body"]), ("tee-t", 3))
 
 
 @case

@@ -52,6 +52,7 @@ over_tcp = {"address": "tcp:127.0.0.1:0"}
 greeter, refuser = Server(greet), Server(refuse)
 counter, source = Server(count, **over_tcp), Server(pour, **over_tcp)
 chatterer = Server(chatter, name="chatterer")
+cutter = Server(None, name="cutter")
 counter_unix = Server(count, name="counter")
 gone = "unix:%s/nobody.sock" % DIR
 
@@ -71,11 +72,12 @@ proxy = Teeproxy('''
 	frontend gone mode tcp { listen 127.0.0.1:$NOBODY; default -> $GONE }
 	frontend both mode tcp { listen 127.0.0.1:$BOTH; default -> both }
 	frontend chat mode tcp { listen 127.0.0.1:$CHAT; timeout stalled 500ms; default -> $CHATTERER }
+	frontend cut mode tcp { listen 127.0.0.1:$CUT; default -> $CUTTER }
 	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $GREETER }
-''', ports=["GREET", "COUNT", "COUNT_UNIX", "POUR", "REFUSE", "NOBODY", "BOTH", "CHAT"],
+''', ports=["GREET", "COUNT", "COUNT_UNIX", "POUR", "REFUSE", "NOBODY", "BOTH", "CHAT", "CUT"],
 	env={"GREETER": greeter.address, "COUNTER": counter.address, "SOURCE": source.address,
 	     "REFUSER": refuser.address, "GONE": gone, "COUNTER_UNIX": counter_unix.address,
-	     "CHATTERER": chatterer.address})
+	     "CHATTERER": chatterer.address, "CUTTER": cutter.address})
 
 
 def dial(name):
@@ -98,6 +100,20 @@ def a_server_that_speaks_first_is_heard():
 		equal(s.recv(100), b"220 ready\r\n")
 		s.sendall(b"hello")
 		equal(read_all(s), b"HELLO")
+
+
+@case
+def bytes_arrive_however_they_were_cut_in_both_directions():
+	data = BLOCK[:4000]
+	for pieces in cuts(data):
+		for name in "COUNT", "COUNT_UNIX":
+			with dial(name) as s:
+				send_pieces(s, pieces)
+				s.shutdown(socket.SHUT_WR)
+				equal(read_all(s), b"%d %s" % (len(data), hashlib.sha256(data).hexdigest().encode()))
+		cutter.handler = lambda s, peer: send_pieces(s, pieces)
+		with dial("CUT") as s:
+			equal(read_all(s), data)
 
 
 @case

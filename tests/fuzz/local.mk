@@ -49,7 +49,7 @@ tests_fuzz_replay_proxy_header_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_tls_hello_SOURCES = tests/fuzz/fuzz_tls_hello.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_tls_hello_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 
-# The ClientHello parser against OpenSSL's: a part in each `make check`, the million here.
+# The ClientHello parser against OpenSSL's: 50,000 hellos in each `make check`, the million in check-all.
 check_PROGRAMS += tests/fuzz/differential_tls_hello
 TESTS += tests/fuzz/differential_tls_hello
 tests_fuzz_differential_tls_hello_SOURCES = tests/fuzz/differential_tls_hello.c

@@ -19,11 +19,14 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/cuts.h"
+
 enum { BUFFER = 16384, BULK = 8 << 20 };
 
 /* sender -> from, pump, to -> reader. */
 struct line {
 	int sender, from, to, reader;
+	bool tcp;
 	struct pump pump;
 };
 
@@ -65,6 +68,7 @@ static void line_open(struct line *l, bool tcp)
 	l->from = in[1];
 	l->to = out[0];
 	l->reader = out[1];
+	l->tcp = tcp;
 	nonblock(l->sender);
 	nonblock(l->from);
 	nonblock(l->to);
@@ -103,11 +107,12 @@ static int line_fini(void **state)
 }
 
 /*
- * Sends len bytes in pieces of at most most, ends, and reads them again, at most
- * take bytes for each turn of the pump.  True where a pipe was seen on the way.
+ * Sends len bytes cut in one of the ways, in pieces of at most most, ends, and reads them
+ * again, at most take bytes for each turn of the pump.  True where a pipe was seen on the way.
  */
-static bool relay_all(struct line *l, size_t len, size_t most, size_t take)
+static bool relay_cut(struct line *l, size_t len, unsigned way, size_t most, size_t take)
 {
+	struct cuts cuts = cuts_of(way);
 	static unsigned char got[1 << 20];
 	size_t sent = 0, seen = 0;
 	bool ended = false, piped = false;
@@ -116,7 +121,8 @@ static bool relay_all(struct line *l, size_t len, size_t most, size_t take)
 		ssize_t n;
 
 		if (sent < len) {
-			n = send(l->sender, bulk + sent, len - sent < most ? len - sent : most, MSG_NOSIGNAL);
+			n = send(l->sender, bulk + sent, cuts_next(&cuts, len - sent < most ? len - sent : most),
+				 MSG_NOSIGNAL);
 			if (n > 0)
 				sent += (size_t)n;
 		} else if (!ended) {
@@ -146,6 +152,11 @@ static bool relay_all(struct line *l, size_t len, size_t most, size_t take)
 	return piped;
 }
 
+static bool relay_all(struct line *l, size_t len, size_t most, size_t take)
+{
+	return relay_cut(l, len, CUTS_WHOLE, most, take);
+}
+
 static void what_comes_in_one_piece_arrives_whole_and_then_the_end(void **state)
 {
 	relay_all(*state, 5000, 5000, 5000);
@@ -154,6 +165,17 @@ static void what_comes_in_one_piece_arrives_whole_and_then_the_end(void **state)
 static void what_comes_byte_by_byte_arrives_whole_and_then_the_end(void **state)
 {
 	relay_all(*state, 3000, 1, 7);
+}
+
+static void what_comes_cut_at_random_arrives_whole_and_then_the_end(void **state)
+{
+	struct line *l = *state;
+
+	for (unsigned way = CUTS_RANDOM; way < CUTS_WAYS; way++) {
+		relay_cut(l, 1 << 18, way, way % 2 ? 3000 : 40000, 20011);
+		line_close(l);
+		line_open(l, l->tcp);
+	}
 }
 
 static void more_than_a_buffer_arrives_at_a_slow_reader_whole(void **state)
@@ -332,6 +354,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		UNIX(what_comes_in_one_piece_arrives_whole_and_then_the_end),
 		UNIX(what_comes_byte_by_byte_arrives_whole_and_then_the_end),
+		UNIX(what_comes_cut_at_random_arrives_whole_and_then_the_end),
+		TCP(what_comes_in_one_piece_arrives_whole_and_then_the_end),
+		TCP(what_comes_byte_by_byte_arrives_whole_and_then_the_end),
+		TCP(what_comes_cut_at_random_arrives_whole_and_then_the_end),
 		UNIX(more_than_a_buffer_arrives_at_a_slow_reader_whole),
 		TCP(bulk_over_tcp_goes_through_a_pipe_and_arrives_unchanged),
 		TCP(the_pipe_is_drained_before_the_end_is_passed_on),

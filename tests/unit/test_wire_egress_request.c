@@ -11,16 +11,18 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/cuts.h"
 #include "wire/egress_request.h"
 
 static struct egress_request r;
 
-static enum egress_result feed(struct slice text, enum egress_protocol protocol, size_t step)
+static enum egress_result feed(struct slice text, enum egress_protocol protocol, unsigned way)
 {
 	enum egress_result result = EGRESS_MORE;
+	struct cuts cuts = cuts_of(way);
 
 	egress_request_init(&r, protocol, HTTP_HEAD_MAX);
-	for (size_t n = step < text.len ? step : text.len;; n = n + step < text.len ? n + step : text.len) {
+	for (size_t n = cuts_next(&cuts, text.len);; n += cuts_next(&cuts, text.len - n)) {
 		char *exact = malloc(n);
 
 		memcpy(exact, text.ptr, n);
@@ -35,12 +37,14 @@ static enum egress_result feed(struct slice text, enum egress_protocol protocol,
 
 static enum egress_result parse(struct slice text, enum egress_protocol protocol)
 {
-	enum egress_result bytewise = feed(text, protocol, 1);
+	enum egress_result whole = feed(text, protocol, CUTS_WHOLE);
 	size_t len = r.len;
 
-	assert_int_equal(feed(text, protocol, text.len), bytewise);
-	assert_int_equal(r.len, len);
-	return bytewise;
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
+		assert_int_equal(feed(text, protocol, way), whole);
+		assert_int_equal(r.len, len);
+	}
+	return whole;
 }
 
 static void a_line_names_its_target_and_leaves_the_payload(void **state)

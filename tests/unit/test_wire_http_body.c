@@ -11,17 +11,20 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/cuts.h"
 #include "wire/http_body.h"
 
-/* The result and, in *used, how many bytes were taken, fed `step` bytes at a time. */
-static enum http_body_result feed(struct http_body *b, struct slice text, size_t step, size_t *used)
+/* The result and, in *used, how many bytes were taken, cut in one of the ways. */
+static enum http_body_result feed(struct http_body *b, struct slice text, unsigned way, size_t *used)
 {
 	enum http_body_result r = HTTP_BODY_MORE;
+	struct cuts cuts = cuts_of(way);
 
 	*used = 0;
-	for (size_t at = 0; at < text.len && r == HTTP_BODY_MORE; at += step) {
-		size_t n = step < text.len - at ? step : text.len - at, took;
+	for (size_t at = 0, n; at < text.len && r == HTTP_BODY_MORE; at += n) {
+		size_t took;
 
+		n = cuts_next(&cuts, text.len - at);
 		r = http_body_feed(b, text.ptr + at, n, &took);
 		*used += took;
 	}
@@ -35,10 +38,10 @@ static enum http_body_result chunked(struct slice text, size_t *ret_used)
 	size_t used;
 
 	http_body_init(&b, HTTP_FRAMING_CHUNKED, 0);
-	whole = feed(&b, text, text.len, ret_used);
-	for (size_t step = 1; step < text.len && step < 50; step++) {
+	whole = feed(&b, text, CUTS_WHOLE, ret_used);
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
 		http_body_init(&b, HTTP_FRAMING_CHUNKED, 0);
-		cut = feed(&b, text, step, &used);
+		cut = feed(&b, text, way, &used);
 		assert_int_equal(cut, whole);
 		assert_int_equal(used, *ret_used);
 	}
@@ -101,7 +104,7 @@ static void extensions_and_trailers_are_bounded(void **state)
 	assert_int_equal(chunked(slice_of(text, 4 + HTTP_TRAILERS_MAX), &used), HTTP_BODY_BAD);
 	http_body_init(&b, HTTP_FRAMING_CHUNKED, 0);
 	for (int i = 0; i < 5000; i++) {
-		enum http_body_result r = feed(&b, SLICE_LITERAL("1;aaaaaaaa\r\nx\r\n"), 14, &used);
+		enum http_body_result r = feed(&b, SLICE_LITERAL("1;aaaaaaaa\r\nx\r\n"), CUTS_WHOLE, &used);
 
 		assert_int_equal(r, i * 8 < HTTP_CHUNK_EXTENSIONS_MAX ? HTTP_BODY_MORE : HTTP_BODY_BAD);
 		if (r == HTTP_BODY_BAD)
@@ -128,10 +131,10 @@ static void a_length_is_counted_and_may_be_skipped(void **state)
 	assert_int_equal(http_body_feed(&b, "x", 1, &used), HTTP_BODY_DONE);
 	assert_int_equal(used, 0);
 	http_body_init(&b, HTTP_FRAMING_CHUNKED, 0);
-	assert_int_equal(feed(&b, SLICE_LITERAL("4\r\nab"), 5, &used), HTTP_BODY_MORE);
+	assert_int_equal(feed(&b, SLICE_LITERAL("4\r\nab"), CUTS_WHOLE, &used), HTTP_BODY_MORE);
 	assert_int_equal(http_body_opaque(&b), 2);
 	http_body_skip(&b, 2);
-	assert_int_equal(feed(&b, SLICE_LITERAL("\r\n0\r\n\r\n"), 7, &used), HTTP_BODY_DONE);
+	assert_int_equal(feed(&b, SLICE_LITERAL("\r\n0\r\n\r\n"), CUTS_WHOLE, &used), HTTP_BODY_DONE);
 }
 
 static void the_end_of_the_stream_ends_only_until_close(void **state)

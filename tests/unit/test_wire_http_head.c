@@ -11,16 +11,18 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/cuts.h"
 #include "wire/http_head.h"
 
 static struct http_head h;
 
-/* Feeds an exact heap copy, whole or grown by `step` bytes at a time. */
-static enum http_head_result feed(struct slice text, size_t step)
+/* Feeds an exact heap copy, which grows in one of the ways. */
+static enum http_head_result feed(struct slice text, unsigned way)
 {
+	struct cuts cuts = cuts_of(way);
 	enum http_head_result r;
 
-	for (size_t n = step < text.len ? step : text.len;; n = n + step < text.len ? n + step : text.len) {
+	for (size_t n = cuts_next(&cuts, text.len);; n += cuts_next(&cuts, text.len - n)) {
 		char *exact = malloc(n);
 
 		memcpy(exact, text.ptr, n);
@@ -33,16 +35,17 @@ static enum http_head_result feed(struct slice text, size_t step)
 
 static enum http_head_result request_of(struct slice text)
 {
-	enum http_head_result bytewise, whole;
+	enum http_head_result whole;
 	uint16_t status;
 
 	http_head_init_request(&h, HTTP_HEAD_MAX);
-	bytewise = feed(text, 1);
+	whole = feed(text, CUTS_WHOLE);
 	status = h.status;
-	http_head_init_request(&h, HTTP_HEAD_MAX);
-	whole = feed(text, text.len);
-	assert_int_equal(bytewise, whole);
-	assert_int_equal(status, h.status);
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
+		http_head_init_request(&h, HTTP_HEAD_MAX);
+		assert_int_equal(feed(text, way), whole);
+		assert_int_equal(status, h.status);
+	}
 	return whole;
 }
 
@@ -53,8 +56,15 @@ static enum http_head_result request(const char *text)
 
 static enum http_head_result response(const char *text, enum http_method method)
 {
+	enum http_head_result whole;
+
 	http_head_init_response(&h, HTTP_HEAD_MAX, method);
-	return feed(slice_of_string(text), 3);
+	whole = feed(slice_of_string(text), CUTS_WHOLE);
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
+		http_head_init_response(&h, HTTP_HEAD_MAX, method);
+		assert_int_equal(feed(slice_of_string(text), way), whole);
+	}
+	return whole;
 }
 
 static void a_request_is_taken_apart(void **state)
@@ -228,7 +238,7 @@ static void a_head_past_its_limit_or_with_too_many_fields_is_431(void **state)
 	memset(text + n, 'a', 65536 - n);
 	memcpy(text + 65533, "\r\n\r\n", 5);
 	http_head_init_request(&h, HTTP_HEAD_MAX);
-	assert_int_equal(feed(slice_of_string(text), 1000), HTTP_HEAD_BAD);
+	assert_int_equal(feed(slice_of_string(text), CUTS_WHOLE), HTTP_HEAD_BAD);
 	assert_int_equal(h.status, 431);
 	n = (size_t)sprintf(text, "GET / HTTP/1.1\r\nHost: a\r\n");
 	for (int i = 0; i < HTTP_FIELDS_MAX; i++)

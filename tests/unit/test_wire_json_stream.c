@@ -13,12 +13,14 @@
 
 #include <json-c/json.h>
 
-#include "wire/json_stream.h"
 #include "base/slice.h"
+#include "tests/unit/cuts.h"
+#include "wire/json_stream.h"
 
 /* Joins the values found, in json-c's plain form, with `|`; ends with `!` where it was BAD. */
-static void frame(struct slice text, size_t step, size_t limit, char *ret, size_t size)
+static void frame(struct slice text, unsigned way, size_t limit, char *ret, size_t size)
 {
+	struct cuts cuts = cuts_of(way);
 	struct json_stream *s = json_stream_new(limit, JSON_STREAM_DEPTH);
 	enum json_stream_result r = JSON_STREAM_MORE;
 	struct json_object *value;
@@ -26,7 +28,7 @@ static void frame(struct slice text, size_t step, size_t limit, char *ret, size_
 
 	ret[0] = '\0';
 	for (size_t at = 0; at < text.len && r != JSON_STREAM_BAD;) {
-		size_t now = step < text.len - at ? step : text.len - at, used;
+		size_t now = cuts_next(&cuts, text.len - at), used;
 
 		r = json_stream_feed(s, text.ptr + at, now, &used, &value);
 		assert_true(used <= now);
@@ -55,8 +57,8 @@ static void check(struct slice text, size_t limit, const char *wanted)
 {
 	char got[2000];
 
-	for (size_t step = 1; step <= text.len; step++) {
-		frame(text, step, limit, got, sizeof(got));
+	for (unsigned way = 0; way < CUTS_WAYS; way++) {
+		frame(text, way, limit, got, sizeof(got));
 		assert_string_equal(got, wanted);
 	}
 }
@@ -94,7 +96,7 @@ static void size_and_depth_are_bounded(void **state)
 		memset(text, '[', depth);
 		text[depth] = '1';
 		memset(text + depth + 1, ']', depth);
-		frame(slice_of(text, 2 * depth + 1), 400, 1000, got, sizeof(got));
+		frame(slice_of(text, 2 * depth + 1), CUTS_WHOLE, 1000, got, sizeof(got));
 		assert_int_equal(got[0] == '!', depth > JSON_STREAM_DEPTH);
 	}
 }

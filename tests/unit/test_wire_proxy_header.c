@@ -11,16 +11,32 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/cuts.h"
 #include "wire/proxy_header.h"
 
-static enum proxy_header_result parse(struct proxy_header *p, struct slice text, size_t step)
+static enum proxy_header_result feed(struct proxy_header *p, struct slice text, unsigned way)
 {
 	enum proxy_header_result r = PROXY_HEADER_MORE;
+	struct cuts cuts = cuts_of(way);
 
 	proxy_header_init(p);
-	for (size_t n = 1; n <= text.len && r == PROXY_HEADER_MORE; n += step)
+	for (size_t n = 0; n < text.len && r == PROXY_HEADER_MORE;) {
+		n += cuts_next(&cuts, text.len - n);
 		r = proxy_header_parse(p, text.ptr, n);
+	}
 	return r;
+}
+
+static enum proxy_header_result parse(struct proxy_header *p, struct slice text)
+{
+	enum proxy_header_result whole = feed(p, text, CUTS_WHOLE);
+	size_t len = p->len;
+
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
+		assert_int_equal(feed(p, text, way), whole);
+		assert_true(whole != PROXY_HEADER_FOUND || p->len == len);
+	}
+	return whole;
 }
 
 static void version_1_gives_addresses_and_ports(void **state)
@@ -29,14 +45,14 @@ static void version_1_gives_addresses_and_ports(void **state)
 	char text[IP_TEXT_SIZE];
 
 	(void)state;
-	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY TCP4 1.2.3.4 5.6.7.8 1024 443\r\nx"), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY TCP4 1.2.3.4 5.6.7.8 1024 443\r\nx")), PROXY_HEADER_FOUND);
 	assert_int_equal(p.len, 37);
 	assert_string_equal(ip_format(&p.src, text), "1.2.3.4");
 	assert_int_equal(p.src_port, 1024);
 	assert_int_equal(p.dst_port, 443);
-	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY TCP6 2001:db8::1 ::1 1 2\r\n"), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY TCP6 2001:db8::1 ::1 1 2\r\n")), PROXY_HEADER_FOUND);
 	assert_string_equal(ip_format(&p.src, text), "2001:db8::1");
-	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY UNKNOWN ff and so on\r\n"), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, SLICE_LITERAL("PROXY UNKNOWN ff and so on\r\n")), PROXY_HEADER_FOUND);
 	assert_false(p.has_addresses);
 }
 
@@ -54,13 +70,13 @@ static void a_malformed_version_1_is_bad(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		if (parse(&p, slice_of_string(texts[i]), 1) != PROXY_HEADER_BAD)
+		if (parse(&p, slice_of_string(texts[i])) != PROXY_HEADER_BAD)
 			fail_msg("row %zu", i);
 	}
 	memset(longest, 'a', sizeof(longest));
 	memcpy(longest, "PROXY UNKNOWN ", 14);
-	assert_int_equal(parse(&p, slice_of(longest, 106), 1), PROXY_HEADER_MORE);
-	assert_int_equal(parse(&p, slice_of(longest, 107), 1), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, slice_of(longest, 106)), PROXY_HEADER_MORE);
+	assert_int_equal(parse(&p, slice_of(longest, 107)), PROXY_HEADER_BAD);
 }
 
 static void what_is_built_reads_back(void **state)
@@ -81,7 +97,7 @@ static void what_is_built_reads_back(void **state)
 		info.authority = SLICE_LITERAL("tee-k.example");
 		info.alpn = SLICE_LITERAL("h2");
 		n = i % 2 ? proxy_header_build_v2(&info, buf) : proxy_header_build_v1(&info, buf);
-		assert_int_equal(parse(&p, slice_of(buf, n), 1), PROXY_HEADER_FOUND);
+		assert_int_equal(parse(&p, slice_of(buf, n)), PROXY_HEADER_FOUND);
 		assert_int_equal(p.len, n);
 		assert_int_equal(p.version, 1 + i % 2);
 		assert_true(p.has_addresses && ip_equal(&p.src, &info.src) && ip_equal(&p.dst, &info.dst));
@@ -103,12 +119,12 @@ static void local_and_foreign_families_have_no_addresses(void **state)
 	(void)state;
 	assert_int_equal(n, 16);
 	assert_memory_equal(buf, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
-	assert_int_equal(parse(&p, slice_of(buf, n), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, slice_of(buf, n)), PROXY_HEADER_FOUND);
 	assert_false(p.has_addresses);
 	n = proxy_header_build_v1(&info, buf);
-	assert_int_equal(parse(&p, slice_of(buf, n), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, slice_of(buf, n)), PROXY_HEADER_FOUND);
 	assert_false(p.has_addresses);
-	assert_int_equal(parse(&p, SLICE_LITERAL("\r\n\r\n\0\r\nQUIT\n\x21\x31\0\x01x"), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, SLICE_LITERAL("\r\n\r\n\0\r\nQUIT\n\x21\x31\0\x01x")), PROXY_HEADER_FOUND);
 	assert_int_equal(p.len, 17);
 }
 
@@ -119,13 +135,13 @@ static void a_malformed_version_2_is_bad(void **state)
 	struct proxy_header p;
 
 	(void)state;
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x11\x11\0\x0c"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x22\x11\0\x0c"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0b" "aaaabbbbccd"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\xff\xff"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0e" "aaaabbbbccdd\x02\0"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0f" "aaaabbbbccdd\x02\0\x01"), 1), PROXY_HEADER_BAD);
-	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x10" "aaaabbbbccdd\x02\0\x01x"), 1), PROXY_HEADER_FOUND);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x11\x11\0\x0c")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x22\x11\0\x0c")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0b" "aaaabbbbccd")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\xff\xff")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0e" "aaaabbbbccdd\x02\0")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x0f" "aaaabbbbccdd\x02\0\x01")), PROXY_HEADER_BAD);
+	assert_int_equal(parse(&p, SLICE_LITERAL(V2 "\x21\x11\0\x10" "aaaabbbbccdd\x02\0\x01x")), PROXY_HEADER_FOUND);
 }
 
 int main(void)

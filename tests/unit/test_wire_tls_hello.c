@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <openssl/ssl.h>
 
+#include "tests/unit/cuts.h"
 #include "wire/tls_hello.h"
 
 struct bytes {
@@ -98,12 +99,13 @@ static void craft(struct bytes *ret, const void *extensions, size_t len)
 	put(ret, extensions, len);
 }
 
-static enum tls_hello_result parse_at(struct tls_hello *h, const struct bytes *b, size_t step)
+static enum tls_hello_result feed(struct tls_hello *h, const struct bytes *b, unsigned way)
 {
 	enum tls_hello_result r = TLS_HELLO_MORE;
+	struct cuts cuts = cuts_of(way);
 
 	tls_hello_init(h);
-	for (size_t n = step < b->len ? step : b->len;; n = n + step < b->len ? n + step : b->len) {
+	for (size_t n = cuts_next(&cuts, b->len);; n += cuts_next(&cuts, b->len - n)) {
 		unsigned char *exact = malloc(n);
 
 		memcpy(exact, b->b, n);
@@ -116,7 +118,15 @@ static enum tls_hello_result parse_at(struct tls_hello *h, const struct bytes *b
 
 static enum tls_hello_result parse(struct tls_hello *h, const struct bytes *b)
 {
-	return parse_at(h, b, b->len);
+	enum tls_hello_result whole = feed(h, b, CUTS_WHOLE);
+	struct tls_hello cut;
+
+	for (unsigned way = CUTS_BYTES; way < CUTS_WAYS; way++) {
+		assert_int_equal(feed(&cut, b, way), whole);
+		if (whole == TLS_HELLO_FOUND)
+			assert_string_equal(cut.name, h->name);
+	}
+	return whole;
 }
 
 static void a_hello_of_openssl_gives_name_and_alpn(void **state)
@@ -177,7 +187,7 @@ static void feeding_bytewise_gives_the_same_and_costs_o_of_n(void **state)
 	make_hello(&golden, "tee-k.example.org", TLS1_3_VERSION, true);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		reframe(&golden, sizes[i], &made);
-		assert_int_equal(parse_at(&h, &made, 1), TLS_HELLO_FOUND);
+		assert_int_equal(feed(&h, &made, CUTS_BYTES), TLS_HELLO_FOUND);
 		assert_string_equal(h.name, "tee-k.example.org");
 		/* A record's head at each call, another where a record ends, and the one parse. */
 		assert_true(h.examined <= (2 * TLS_RECORD_HEAD + 1) * made.len);

@@ -42,6 +42,7 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -639,6 +640,28 @@ def https_get(where, name, path="/", trust=None, **more):
 def http_get(where, host, path="/", **more):
 	with connect_to(address_of(where)) as s:
 		return request(s, host, path, **more)
+
+
+def cuts(data):
+	"""The ways in which data may come, each a list of pieces: whole, byte by byte, and cut at
+	random places, which are the same in each run."""
+	yield [data]
+	yield [data[i:i + 1] for i in range(len(data))]
+	for seed in range(6):
+		generator, pieces, at = random.Random(seed), [], 0
+		while at < len(data):
+			step = generator.randint(1, generator.choice((3, 40, len(data))))
+			pieces.append(data[at:at + step])
+			at += step
+		yield pieces
+
+
+def send_pieces(s, pieces):
+	"""Each in a packet of its own, as far as that is ours to say."""
+	if s.family in (socket.AF_INET, socket.AF_INET6):
+		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+	for piece in pieces:
+		s.sendall(piece)
 
 
 def read_all(s):
