@@ -124,6 +124,7 @@ libteeproxy_a_SOURCES = \
 	src/mode/http_serve.c \
 	src/mode/http_serve.h \
 	src/mode/https.c \
+	src/mode/kms.c \
 	src/mode/mode.h \
 	src/mode/tcp.c \
 	src/net/address.c \

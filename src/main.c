@@ -276,6 +276,7 @@ static int print_keywords(void)
 static const struct mode_ops *const modes[MODE_COUNT] = {
 	[MODE_HTTP] = &mode_http,
 	[MODE_HTTPS] = &mode_https,
+	[MODE_KMS] = &mode_kms,
 	[MODE_TCP] = &mode_tcp,
 	[MODE_EGRESS] = &mode_egress,
 };

@@ -240,3 +240,8 @@ TESTS += tests/e2e/aws-standin-selftest.py
 
 dist_check_SCRIPTS += tests/e2e/egress-protocols.py
 TESTS += tests/e2e/egress-protocols.py
+
+# mode kms against the stand-in of AWS.
+EXTRA_DIST += tests/e2e/lib/kms_test.py
+dist_check_SCRIPTS += tests/e2e/kms-wire.py
+TESTS += tests/e2e/kms-wire.py

@@ -11,6 +11,7 @@
 extern const struct mode_ops mode_egress;
 extern const struct mode_ops mode_http;
 extern const struct mode_ops mode_https;
+extern const struct mode_ops mode_kms;
 extern const struct mode_ops mode_tcp;
 
 #endif
