@@ -81,8 +81,10 @@ static void play(struct scene *s)
 		case HTTP_STEP_WAIT:
 			break;
 		}
-		if (!drain_to(s, HTTP_CLIENT, s->to_client, &s->client_len) &
-		    !drain_to(s, HTTP_SERVER, s->to_server, &s->server_len))
+		bool moved = drain_to(s, HTTP_CLIENT, s->to_client, &s->client_len);
+
+		moved |= drain_to(s, HTTP_SERVER, s->to_server, &s->server_len);
+		if (!moved)
 			return;
 	}
 }
