@@ -68,6 +68,7 @@ libteeproxy_a_SOURCES = \
 	src/config/keywords.c \
 	src/config/keywords.h \
 	src/config/lint.c \
+	src/config/lint_rules.c \
 	src/config/load.c \
 	src/config/load.h \
 	src/config/lower.c \

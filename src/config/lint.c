@@ -23,59 +23,6 @@ static void lint_enclaves(struct model *m)
 	}
 }
 
-/* Alone in its rule, a pattern takes all that it matches: later rules for it are dead. */
-static bool only_names(const struct route_rule *r)
-{
-	return r->n_alpns == 0 && r->n_paths == 0 && r->n_from == 0 && r->n_who == 0 && r->n_to == 0;
-}
-
-static void lint_dead(struct model *m, const struct model_rule *rule, const struct model_rule *by)
-{
-	struct diagnostic *d = diag_warning(m->diags, "unreachable-rule", rule->span,
-					    "this rule never matches: an earlier one takes all it would");
-
-	diagnostics_note(m->diags, d, by->span, "this one");
-}
-
-/* The name patterns that an earlier rule without further matchers has taken, by kind and text. */
-static void lint_unreachable(struct model *m, const struct model_frontend *f)
-{
-	struct map taken = { 0 };
-	const struct model_rule *all = NULL;
-
-	for (struct model_rule *r = f->rules; r; r = r->next) {
-		const struct model_rule *by = NULL;
-		size_t dead = 0;
-
-		if (f->out.mode == MODE_EGRESS)
-			continue;
-		if (all) {
-			lint_dead(m, r, all);
-			continue;
-		}
-		for (size_t i = 0; i < r->match.n_names; i++) {
-			const struct route_pattern *p = &r->match.names[i];
-			char *key = arena_printf(m->arena, "%d %.*s", p->kind, (int)p->text.len, p->text.ptr);
-			struct slice s = slice_of_string(key);
-			const struct model_rule *before =
-				only_names(&r->match) ? map_put(&taken, s, r) : map_get(&taken, s);
-
-			if (before == r && r->match.n_names > 1)
-				diag_warning(m->diags, "duplicate-name", r->span,
-					     "\"%.*s\" stands twice in this list", (int)p->text.len, p->text.ptr);
-			else if (before) {
-				by = before;
-				dead++;
-			}
-		}
-		if (by && dead == r->match.n_names)
-			lint_dead(m, r, by);
-		if (r->match.n_names == 0 && only_names(&r->match))
-			all = r;
-	}
-	map_fini(&taken);
-}
-
 static void lint_regexes(struct model *m, const struct model_frontend *f)
 {
 	size_t scans = 0;
@@ -142,7 +89,7 @@ static void lint_frontend(struct model *m, const struct model_frontend *f)
 	}
 	if (f->out.mode == MODE_EGRESS)
 		lint_egress(m, f);
-	lint_unreachable(m, f);
+	config_lint_unreachable(m, f);
 	lint_regexes(m, f);
 }
 

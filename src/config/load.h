@@ -57,8 +57,10 @@ struct expanded {
 void config_expand(const struct config_reader *reader, const char *path, struct slice text,
 		   struct arena *tree, struct diagnostics *diags, struct expanded *ret);
 struct model;
+struct model_frontend;
 void config_check(struct model *m, const struct expanded *tree);
 void config_lint(struct model *m);
+void config_lint_unreachable(struct model *m, const struct model_frontend *f);
 struct config *config_lower(struct model *m);
 
 #endif
