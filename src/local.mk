@@ -91,14 +91,19 @@ libteeproxy_a_SOURCES = \
 	src/conn/conn_states.def \
 	src/conn/http_exchange.c \
 	src/conn/http_exchange.h \
+	src/conn/life.h \
 	src/conn/pump.c \
 	src/conn/pump.h \
+	src/conn/relay.c \
+	src/conn/side.c \
 	src/engine/engine.c \
 	src/engine/engine.h \
 	src/engine/limits.c \
 	src/engine/limits.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
+	src/engine/ready.c \
+	src/engine/ready.h \
 	src/engine/timers.c \
 	src/engine/timers.h \
 	src/engine/worker.h \

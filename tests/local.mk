@@ -245,3 +245,6 @@ TESTS += tests/e2e/egress-protocols.py
 EXTRA_DIST += tests/e2e/lib/kms_test.py
 dist_check_SCRIPTS += tests/e2e/kms-wire.py
 TESTS += tests/e2e/kms-wire.py
+
+dist_check_SCRIPTS += tests/e2e/tcp-edges.py
+TESTS += tests/e2e/tcp-edges.py

@@ -10,17 +10,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/xalloc.h"
 #include "conn/balance.h"
+#include "conn/life.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
 #include "log/log.h"
 
 enum {
-	THROTTLE_MS = 100,	/* without bandwidth: in this time a tenth of a second's share comes back */
+	LINGER_READ = 16384,
 	FULL_QUEUE_MS = 20,	/* an enclave that is not stuck has accepted some by then */
 };
 
-static const struct mode_ops *conn_mode(const struct conn *c)
+const struct mode_ops *conn_mode(const struct conn *c)
 {
 	return c->worker->shared->setup->modes[c->frontend->mode];
 }
@@ -39,7 +41,7 @@ static uint32_t state_timeout(const struct conn *c)
 	return 0;
 }
 
-static void conn_enter(struct conn *c, enum conn_state state)
+void conn_enter(struct conn *c, enum conn_state state)
 {
 	uint32_t ms;
 
@@ -47,53 +49,6 @@ static void conn_enter(struct conn *c, enum conn_state state)
 	ms = state_timeout(c);
 	if (state == CONN_CONNECT)
 		ms = balance_connect_ms(c->rule, ms);
-	deadline_set(&c->worker->timers, &c->deadline, ms);
-}
-
-/* --- what the loop waits for --- */
-
-static void side_watch(struct conn *c, struct conn_side *s, int events)
-{
-	if (s->fd == -1 || (ev_is_active(&s->io) ? s->io.events & (EV_READ | EV_WRITE) : 0) == events)
-		return;
-	ev_io_stop(c->worker->loop, &s->io);
-	if (events == 0)
-		return;
-	ev_io_set(&s->io, s->fd, events);
-	ev_io_start(c->worker->loop, &s->io);
-}
-
-/* The one place that says which end waits for what: a pump reads only while it holds nothing. */
-static void relay_watch(struct conn *c)
-{
-	bool up = pump_holds(&c->up), down = pump_holds(&c->down);
-
-	side_watch(c, &c->client, (c->up.eof || up || c->throttled[0] ? 0 : EV_READ) | (down ? EV_WRITE : 0));
-	side_watch(c, &c->server, (c->down.eof || down || c->throttled[1] ? 0 : EV_READ) | (up ? EV_WRITE : 0));
-}
-
-/* Holds bytes, and has written none since the deadline was moved. */
-static bool is_stuck(const struct pump *p)
-{
-	return pump_holds(p) && p->total == p->marked;
-}
-
-static void relay_deadline(struct conn *c)
-{
-	const struct config_timeouts *t = &c->frontend->timeouts;
-	bool held = pump_holds(&c->up) || pump_holds(&c->down);
-	uint32_t ms = balance_idle_ms(c->rule, t->idle_ms);
-
-	/* What moves the other way does not excuse an end that takes nothing. */
-	if (held && c->stalled && (is_stuck(&c->up) || is_stuck(&c->down)))
-		return;
-	c->stalled = held;
-	c->up.marked = c->up.total;
-	c->down.marked = c->down.total;
-	if (held)
-		ms = t->stalled_ms;
-	else if (c->up.eof || c->down.eof)
-		ms = t->half_closed_ms;
 	deadline_set(&c->worker->timers, &c->deadline, ms);
 }
 
@@ -138,6 +93,7 @@ void conn_log(const struct conn *c)
 	log_end_batched(&l, &c->worker->log);
 }
 
+/* close(2) takes a descriptor out of worker.ready by itself. */
 static void side_close(struct conn *c, struct conn_side *s)
 {
 	if (s->fd == -1)
@@ -145,6 +101,7 @@ static void side_close(struct conn *c, struct conn_side *s)
 	ev_io_stop(c->worker->loop, &s->io);
 	close(s->fd);
 	s->fd = -1;
+	s->listed = s->writes = false;
 }
 
 static void server_close(struct conn *c)
@@ -153,6 +110,25 @@ static void server_close(struct conn *c)
 		return;
 	balance_release(c->worker, c->rule, c->target);
 	side_close(c, &c->server);
+	c->down.readable = c->down.ending = false;
+}
+
+static void close_both(struct conn *c)
+{
+	struct conn_side *low = c->client.fd < c->server.fd ? &c->client : &c->server;
+	struct conn_side *high = low == &c->client ? &c->server : &c->client;
+
+	/* Who was accepted and then dialled for mostly has two descriptors in a row. */
+	if (low->fd != -1 && high->fd == low->fd + 1 &&
+	    close_range((unsigned)low->fd, (unsigned)high->fd, 0) == 0) {
+		balance_release(c->worker, c->rule, c->target);
+		ev_io_stop(c->worker->loop, &low->io);
+		ev_io_stop(c->worker->loop, &high->io);
+		low->fd = high->fd = -1;
+		return;
+	}
+	side_close(c, &c->client);
+	server_close(c);
 }
 
 void conn_end(struct conn *c, enum conn_end why)
@@ -171,8 +147,7 @@ void conn_end(struct conn *c, enum conn_end why)
 		conn_mode(c)->ended(c);
 	else
 		conn_log(c);
-	side_close(c, &c->client);
-	server_close(c);
+	close_both(c);
 	pump_fini(&c->up);
 	pump_fini(&c->down);
 	free(c->scratch);
@@ -240,11 +215,11 @@ static void conn_lifetime_over(struct deadline *d)
 /* Reads and drops what the client still sends, so that close() makes no RST of it. */
 static void linger_read(struct conn *c)
 {
-	unsigned char drop[4096];
+	struct pump_kit *kit = c->worker->kit;
 	ssize_t n;
 
 	for (int round = 0; round < 4; round++) {
-		n = recv(c->client.fd, drop, sizeof(drop), 0);
+		n = recv(c->client.fd, kit->room, LINGER_READ, 0);
 		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
 			conn_end(c, c->end);
 			return;
@@ -252,23 +227,25 @@ static void linger_read(struct conn *c)
 		if (n == -1)
 			return;
 	}
+	ready_again(&c->worker->ready, c->client.fd, &c->client, c->client.writes);
 }
 
-/* The client has been told everything; its connection goes once it has heard, or after 2 s. */
-static void conn_linger(struct conn *c, enum conn_end why)
+void conn_linger(struct conn *c, enum conn_end why)
 {
 	c->end = why;
 	server_close(c);
 	pump_fini(&c->up);
 	conn_enter(c, CONN_LINGER);
 	deadline_set(&c->worker->timers, &c->deadline, 2000);
-	side_watch(c, &c->client, EV_READ);
-	linger_read(c);
+	side_watch(c, &c->client, 0);
+	if (side_list(c, &c->client, false))
+		linger_read(c);
 }
 
 void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why)
 {
-	ssize_t n = len ? send(c->client.fd, bytes, len, MSG_NOSIGNAL) : 0;
+	/* In one packet with the end. */
+	ssize_t n = len ? send(c->client.fd, bytes, len, MSG_NOSIGNAL | MSG_MORE) : 0;
 
 	if (n > 0)
 		c->down.total += (uint64_t)n;
@@ -284,99 +261,6 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 /* --- reaching the other side --- */
 
 static void dial_next(struct conn *c);
-
-/* pump_run() with as many bytes as the enclave may move now. */
-static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int to)
-{
-	const bool down = p == &c->down;
-	const enum limit_direction d = down ? LIMIT_DOWN : LIMIT_UP;
-	uint64_t now, allowed;
-	enum pump_result r;
-	int error;
-
-	if (!c->limits)
-		return pump_run(p, from, to);
-	now = limits_now_ns();
-	allowed = p->allowance = limits_bytes(c->limits, c->enclave, d, now);
-	r = pump_run(p, from, to);
-	error = errno;
-	limits_bytes_used(c->limits, c->enclave, d, now, allowed - p->allowance);
-	c->throttled[down] = p->allowance == 0;
-	if (p->allowance == 0)
-		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
-	errno = error;
-	return r;
-}
-
-static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
-{
-	enum pump_result r;
-
-	if (c->state != CONN_RELAY || p->shut)
-		return;
-	p->last = p == &c->up ? c->down.shut : c->up.shut;
-	r = relay_pump(c, p, from->fd, to->fd);
-	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
-		/* Who takes no more may have said something first, a refusal of an upload say. */
-		c->error = errno;
-		pump_cut(p);
-		return;
-	}
-	if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
-		bool client = (r == PUMP_READ_ERROR) == (from == &c->client);
-
-		c->error = errno;
-		conn_end(c, client ? END_CLIENT_ERROR : END_SERVER_ERROR);
-	}
-}
-
-static void relay_after(struct conn *c)
-{
-	if (c->state != CONN_RELAY)
-		return;
-	if (c->up.shut && c->down.shut) {
-		if (c->down.cut)
-			conn_end(c, END_CLIENT_ERROR);
-		else if (!c->up.cut)
-			conn_end(c, END_DONE);
-		else if (shutdown(c->client.fd, SHUT_WR) == -1)
-			conn_end(c, END_SERVER_ERROR);
-		else /* what the client still sends must not cost it the answer */
-			conn_linger(c, END_SERVER_ERROR);
-		return;
-	}
-	relay_deadline(c);
-	relay_watch(c);
-}
-
-/* Some bandwidth is there again: the loop tells who has something to read. */
-static void throttle_over(struct deadline *d)
-{
-	struct conn *c = container_of(d, struct conn, throttle);
-
-	c->throttled[LIMIT_UP] = c->throttled[LIMIT_DOWN] = false;
-	if (c->state == CONN_RELAY)
-		relay_watch(c);
-	else if (c->state == CONN_EXCHANGE)
-		conn_mode(c)->io(c, true, 0);
-}
-
-void conn_relay(struct conn *c)
-{
-	conn_enter(c, CONN_RELAY);
-	if (pump_flush(&c->down, c->client.fd) == -1) {
-		c->error = errno;
-		conn_end(c, END_CLIENT_ERROR);
-		return;
-	}
-	if (c->up.eof) {
-		relay_run(c, &c->up, &c->client, &c->server);
-	} else if (pump_flush(&c->up, c->server.fd) == -1) {
-		c->error = errno;
-		conn_end(c, END_SERVER_ERROR);
-	}
-	relay_after(c);
-}
 
 static void conn_connected(struct conn *c)
 {
@@ -415,9 +299,16 @@ static void dial_failed(struct conn *c, int error)
 
 static void conn_io(struct ev_loop *loop, ev_io *io, int events);
 
-static bool is_tcp(const struct address *a)
+static bool is_tunnel(const struct conn *c)
 {
-	return a->kind == ADDRESS_TCP_IP;
+	return !conn_mode(c)->connected;
+}
+
+/* What can be told of the server's bytes by its address. */
+static void server_is(struct conn *c, const struct address *a)
+{
+	c->server.tcp = a->kind == ADDRESS_TCP_IP;
+	c->down.exact = c->server.tcp || a->kind == ADDRESS_VSOCK;
 }
 
 static void dial_next(struct conn *c)
@@ -425,13 +316,16 @@ static void dial_next(struct conn *c)
 	uint32_t ms = balance_connect_ms(c->rule, c->frontend->timeouts.connect_ms);
 	const struct address *next = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
 	int fd = -1, sent = 0, r;
+	bool speaks;
 
 	if (!next) {
 		dial_over(c, c->error ? END_CONNECT_FAILED : END_BACKEND_FULL);
 		return;
 	}
 	c->target = next;
-	r = net_dial(c->target, ms, &fd);
+	server_is(c, next);
+	speaks = is_tunnel(c) && c->server.tcp && c->up.len > 0;
+	r = speaks ? net_dial_to_speak(c->target, &fd) : net_dial(c->target, ms, &fd);
 	if (r < 0 && r != -EINPROGRESS) {
 		balance_release(c->worker, c->rule, c->target);
 		dial_failed(c, -r);
@@ -440,11 +334,12 @@ static void dial_next(struct conn *c)
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
+	c->up.nagles = speaks;
 	/*
 	 * A near TCP peer has answered by now: sending asks, and is what comes next anyway,
 	 * but for a proxy that must be asked first.
 	 */
-	if (r != 0 && c->up.len > 0 && is_tcp(c->target) && c->rule->target.kind != TARGET_VIA) {
+	if (r != 0 && c->up.len > 0 && c->server.tcp && c->rule->target.kind != TARGET_VIA) {
 		sent = pump_flush(&c->up, fd);
 		if (sent == -1) {
 			dial_failed(c, errno);
@@ -453,6 +348,8 @@ static void dial_next(struct conn *c)
 	}
 	if (r == 0 || sent == 1)
 		conn_connected(c);
+	else if (is_tunnel(c))
+		side_list(c, &c->server, true);
 	else
 		side_watch(c, &c->server, EV_WRITE);
 }
@@ -480,41 +377,54 @@ static void dial_finish(struct conn *c)
 
 /* --- the hello --- */
 
-static void hello_read(struct conn *c)
+/* One read, and what the mode makes of it: false where there is nothing more to do now. */
+static bool hello_step(struct conn *c)
 {
 	const struct mode_ops *mode = conn_mode(c);
 	struct pump *p = &c->up;
+	size_t room;
 	ssize_t n;
 
 	/* Room for one read more than the mode needs to see; it decides before that. */
-	if (p->len >= mode->input_max || !pump_reserve(p, p->len ? p->len : p->size)) {
+	if (p->len >= mode->input_max || (p->len && !pump_reserve(p, p->len))) {
 		conn_end(c, END_NO_MEMORY);
-		return;
+		return false;
 	}
-	n = net_receive(c->client.fd, p->buf + p->len, p->size - p->len);
-	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-		if (p->len == 0) {
-			pump_fini(p); /* who says nothing costs no buffer */
-			p->size = c->frontend->buffer_size;
-		}
-		side_watch(c, &c->client, EV_READ);
-		return;
+	if (p->len == 0)
+		pump_borrow(p);
+	room = p->room ? p->room - p->len : p->size;
+	n = net_receive(c->client.fd, p->buf + p->len, room);
+	if (n == -1 && errno == EINTR)
+		return true;
+	if (n == -1 && errno == EAGAIN) {
+		p->readable = false;
+		return false;
 	}
 	if (n == -1) {
 		c->error = errno;
 		conn_end(c, END_CLIENT_ERROR);
-		return;
+		return false;
 	}
-	if (n == 0)
-		p->eof = true;
+	p->eof = n == 0;
+	p->readable = (size_t)n == room || !p->exact || p->ending;
 	p->len += (uint32_t)n;
 	mode->input(c, p->buf, p->len, p->eof);
-	if (c->state != CONN_HELLO)
-		return;
-	if (p->eof)
+	if (c->state == CONN_HELLO && p->eof)
 		conn_end(c, END_NO_HELLO);
-	else
-		side_watch(c, &c->client, EV_READ);
+	return c->state == CONN_HELLO && p->readable;
+}
+
+static void hello_read(struct conn *c)
+{
+	while (hello_step(c))
+		;
+	if (c->state == CONN_ENDED)
+		return;
+	/* Who says nothing costs no buffer, and who was dialled for at once none either. */
+	if (!pump_keep(&c->up))
+		conn_end(c, END_NO_MEMORY);
+	else if (c->state == CONN_HELLO)
+		side_list(c, &c->client, false);
 }
 
 void conn_set_name(struct conn *c, struct slice name)
@@ -559,7 +469,6 @@ void conn_route(struct conn *c, struct route_query *q)
 	switch (c->rule->target.kind) {
 	case TARGET_ADDRESS:
 	case TARGET_BACKEND:
-		side_watch(c, &c->client, 0);
 		conn_enter(c, CONN_CONNECT);
 		dial_next(c);
 		break;
@@ -582,34 +491,48 @@ void conn_route(struct conn *c, struct route_query *q)
 	}
 }
 
+/* What libev tells: modes that read and write by themselves, and what they dial. */
 static void conn_io(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct conn *c = io->data;
 	bool client = io == &c->client.io;
 
 	(void)loop;
+	if (c->state == CONN_EXCHANGE || c->state == CONN_HANDSHAKE)
+		conn_mode(c)->io(c, client, events);
+	else if (c->state == CONN_CONNECT && !client)
+		dial_finish(c);
+}
+
+/* What worker.ready tells: edges, so that each is noted whatever the state. */
+static void conn_event(void *who, int events)
+{
+	struct conn_side *s = who;
+	const bool client = !s->is_server;
+	struct conn *c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
+	struct pump *in = client ? &c->up : &c->down;
+
+	if (events & READY_URGENT)
+		in->exact = s->tcp = false;
+	in->readable |= (events & (READY_READ | READY_END)) != 0;
+	in->ending |= (events & READY_END) && s->tcp;
 	switch (c->state) {
 	case CONN_HELLO:
 		hello_read(c);
 		break;
 	case CONN_CONNECT:
-		if (!client)
+		if (!client && (events & READY_WRITE))
 			dial_finish(c);
 		break;
 	case CONN_RELAY:
-		if ((client && (events & EV_READ)) || (!client && (events & EV_WRITE)))
-			relay_run(c, &c->up, &c->client, &c->server);
-		if ((client && (events & EV_WRITE)) || (!client && (events & EV_READ)))
-			relay_run(c, &c->down, &c->server, &c->client);
-		relay_after(c);
+		relay_event(c, client, events);
+		break;
+	case CONN_LINGER:
+		if (client)
+			linger_read(c);
 		break;
 	case CONN_EXCHANGE:
 	case CONN_HANDSHAKE:
-		conn_mode(c)->io(c, client, events);
-		break;
-	case CONN_LINGER:
-		linger_read(c);
-		break;
 	case CONN_ENDED:
 		break;
 	}
@@ -632,22 +555,6 @@ void conn_watch(struct conn *c, int client_events, int server_events)
 void conn_deadline(struct conn *c, uint32_t ms)
 {
 	deadline_set(&c->worker->timers, &c->deadline, ms);
-}
-
-size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size)
-{
-	uint64_t n = c->limits ? limits_bytes(c->limits, c->enclave, d, limits_now_ns()) : UINT64_MAX;
-
-	c->throttled[d] = n == 0;
-	if (n == 0)
-		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
-	return n < size ? (size_t)n : size;
-}
-
-void conn_used(struct conn *c, enum limit_direction d, size_t n)
-{
-	if (c->limits)
-		limits_bytes_used(c->limits, c->enclave, d, limits_now_ns(), n);
 }
 
 void conn_dial(struct conn *c, const struct config_rule *rule)
@@ -679,6 +586,8 @@ void conn_adopt(struct conn *c, int fd)
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
+	c->server.tcp = c->down.exact = true;
+	c->up.nagles = false;
 	conn_connected(c);
 }
 
@@ -768,11 +677,15 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 		c->enclave = config_find_enclave(w->shared->setup->config, c->peer.cid);
 	ev_io_init(&c->client.io, conn_io, fd, EV_READ);
 	c->client.io.data = c;
-	pump_init(&c->up, f->buffer_size);
-	pump_init(&c->down, f->buffer_size);
+	c->client.tcp = peer->storage.ss_family == AF_INET || peer->storage.ss_family == AF_INET6;
+	c->server.is_server = true;
+	pump_init(&c->up, w->kit, f->buffer_size);
+	pump_init(&c->down, w->kit, f->buffer_size);
+	c->up.readable = true;
+	c->up.exact = c->client.tcp || peer->storage.ss_family == AF_VSOCK;
 	deadline_init(&c->deadline, conn_expired);
 	deadline_init(&c->lifetime, conn_lifetime_over);
-	deadline_init(&c->throttle, throttle_over);
+	deadline_init(&c->throttle, relay_throttle_over);
 	deadline_init(&c->redial, redial_due);
 	list_append(&w->live, &c->node);
 	w->n_live++;
@@ -819,11 +732,31 @@ static void conns_free_dead(struct worker *w)
 
 		list_del(&c->node);
 		pool_put(&w->conns, c);
+		if (w->n_live == 0)
+			pump_kit_trim(w->kit);
 	}
+}
+
+static void *kit_new(const struct engine_setup *setup)
+{
+	struct pump_kit *kit = xmalloc(sizeof(*kit));
+
+	(void)setup;
+	pump_kit_init(kit);
+	return kit;
+}
+
+static void kit_free(void *kit)
+{
+	pump_kit_fini(kit);
+	free(kit);
 }
 
 const struct engine_conns conn_ops = {
 	.size = sizeof(struct conn),
+	.kit_new = kit_new,
+	.kit_free = kit_free,
+	.event = conn_event,
 	.accepted = conn_accepted,
 	.drain_all = conns_drain_all,
 	.end_all = conns_end_all,

@@ -80,8 +80,11 @@ struct mode_ops {
 };
 
 struct conn_side {
-	ev_io io;
 	int fd;		/* -1: none */
+	bool is_server;
+	bool tcp;	/* READY_END can be trusted */
+	bool listed, writes; /* in worker.ready; for room, too */
+	ev_io io;	/* for modes that wait for levels: conn_watch() */
 };
 
 struct conn {
@@ -139,7 +142,7 @@ void conn_dial(struct conn *c, const struct config_rule *rule);
 void conn_drop_server(struct conn *c);
 /* For modes that dial by themselves: CONNECT and its deadline; dial_failed() hears of its end. */
 void conn_connect(struct conn *c);
-/* Takes the server's connected descriptor; then connected(), before this returns. */
+/* Takes the server's connected TCP descriptor; then connected(), before this returns. */
 void conn_adopt(struct conn *c, int fd);
 /* From connected(): io() is called, and dial_failed() where that takes longer than the connect. */
 void conn_handshake(struct conn *c);

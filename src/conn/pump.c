@@ -5,37 +5,72 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/xalloc.h"
 #include "net/address.h"
 
 enum {
 	ROUNDS = 16,			/* reads a turn, so that one tunnel does not keep the others waiting */
-	BULK_READS = 2,			/* full buffers in a row */
-	PIPE_SIZE = 512 * 1024,		/* small ones are no better than copying */
+	PIPE_ROUNDS = 4,		/* the same of a pipe's bytes */
+	BULK = 64 * 1024,		/* below that a pipe costs more than it saves */
+	PIPE_SIZE = 1024 * 1024,	/* what /proc/sys/fs/pipe-max-size lets everyone have */
+	PIPE_MIN = 64 * 1024,		/* smaller ones are no better than copying */
 };
 
-void pump_init(struct pump *p, uint32_t size)
+void pump_kit_init(struct pump_kit *k)
 {
-	*p = (struct pump){ .size = size, .allowance = UINT64_MAX };
+	k->room = xmalloc(PUMP_ROOM);
+	k->n_pipes = 0;
+}
+
+void pump_kit_trim(struct pump_kit *k)
+{
+	while (k->n_pipes > 0) {
+		k->n_pipes--;
+		close(k->pipes[k->n_pipes][0]);
+		close(k->pipes[k->n_pipes][1]);
+	}
+}
+
+void pump_kit_fini(struct pump_kit *k)
+{
+	pump_kit_trim(k);
+	free(k->room);
+	k->room = NULL;
+}
+
+void pump_init(struct pump *p, struct pump_kit *kit, uint32_t size)
+{
+	*p = (struct pump){ .kit = kit, .size = size < PUMP_ROOM ? size : PUMP_ROOM, .allowance = UINT64_MAX };
 }
 
 static void pump_drop_buffer(struct pump *p)
 {
-	free(p->buf);
+	if (p->room)
+		free(p->buf);
 	p->buf = NULL;
-	p->first = p->len = 0;
+	p->room = p->first = p->len = 0;
 }
 
+/* A pipe that is empty is as good as new to the next. */
 static void pump_drop_pipe(struct pump *p)
 {
+	struct pump_kit *k = p->kit;
+
 	if (p->pipe[1] == 0)
 		return;
-	close(p->pipe[0]);
-	close(p->pipe[1]);
+	if (p->piped == 0 && k->n_pipes < PUMP_PIPES) {
+		memcpy(k->pipes[k->n_pipes++], p->pipe, sizeof(p->pipe));
+	} else {
+		close(p->pipe[0]);
+		close(p->pipe[1]);
+	}
 	p->pipe[0] = p->pipe[1] = 0;
 	p->piped = 0;
 }
@@ -52,25 +87,52 @@ void pump_cut(struct pump *p)
 	p->eof = p->shut = p->cut = true;
 }
 
+void pump_borrow(struct pump *p)
+{
+	pump_drop_buffer(p);
+	p->buf = p->kit->room;
+}
+
+bool pump_keep(struct pump *p)
+{
+	unsigned char *own;
+
+	if (p->len == 0)
+		pump_drop_buffer(p);
+	if (p->room || !p->buf)
+		return true;
+	own = malloc(p->len);
+	if (!own) {
+		pump_drop_buffer(p);
+		return false;
+	}
+	p->buf = memcpy(own, p->buf + p->first, p->len);
+	p->room = p->len;
+	p->first = 0;
+	return true;
+}
+
 bool pump_reserve(struct pump *p, uint32_t size)
 {
 	unsigned char *buf;
+	uint32_t want;
 
-	if (p->buf && p->size - p->first - p->len >= size)
+	if (!pump_keep(p))
+		return false;
+	if (p->buf && p->room - p->first - p->len >= size)
 		return true;
 	if (p->buf && p->first > 0) {
 		memmove(p->buf, p->buf + p->first, p->len);
 		p->first = 0;
 	}
-	if (!p->buf || p->size - p->len < size) {
-		uint32_t want = p->len + size > p->size ? p->len + size : p->size;
-
-		buf = realloc(p->buf, want);
-		if (!buf)
-			return false;
-		p->buf = buf;
-		p->size = want;
-	}
+	if (p->buf && p->room - p->len >= size)
+		return true;
+	want = p->len + size > p->size ? p->len + size : p->size;
+	buf = realloc(p->buf, want);
+	if (!buf)
+		return false;
+	p->buf = buf;
+	p->room = want;
 	return true;
 }
 
@@ -84,10 +146,29 @@ bool pump_push_front(struct pump *p, const void *bytes, uint32_t len)
 	return true;
 }
 
+/*
+ * Nagle's algorithm never holds up a first write, whatever its length (tcp_minshall_check),
+ * and who only says hello makes no other.
+ */
+static void pump_nodelay(struct pump *p, int to)
+{
+	int one = 1;
+
+	if (!p->nagles || p->total == 0)
+		return;
+	p->nagles = false;
+	setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
 int pump_flush(struct pump *p, int to)
 {
+	/* With MSG_MORE the bytes wait for the end that follows at once, and leave in one packet with it. */
+	const int flags = MSG_NOSIGNAL | (p->eof && p->piped == 0 ? MSG_MORE : 0);
+
+	if (pump_holds(p))
+		pump_nodelay(p, to);
 	while (p->len > 0) {
-		ssize_t n = send(to, p->buf + p->first, p->len, MSG_NOSIGNAL);
+		ssize_t n = send(to, p->buf + p->first, p->len, flags);
 
 		if (n == -1 && errno == EINTR)
 			continue;
@@ -111,21 +192,39 @@ int pump_flush(struct pump *p, int to)
 	return 1;
 }
 
+/* A pipe of the kit, or a new one; false where there is none of any use. */
+static bool pump_take_pipe(struct pump *p)
+{
+	struct pump_kit *k = p->kit;
+
+	if (k->n_pipes > 0) {
+		memcpy(p->pipe, k->pipes[--k->n_pipes], sizeof(p->pipe));
+		return true;
+	}
+	if (pipe2(p->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
+		p->pipe[0] = p->pipe[1] = 0;
+		return false; /* out of descriptors */
+	}
+	if (fcntl(p->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) >= PIPE_SIZE || fcntl(p->pipe[1], F_GETPIPE_SZ) >= PIPE_MIN)
+		return true;
+	/* Past the user's share of pipe memory (pipe-user-pages-soft) there are only tiny ones. */
+	close(p->pipe[0]);
+	close(p->pipe[1]);
+	p->pipe[0] = p->pipe[1] = 0;
+	return false;
+}
+
 /* Bulk: from here on the bytes stay in the kernel. */
 static bool pump_open_pipe(struct pump *p)
 {
 	if (p->pipe[1] != 0)
 		return true;
-	if (p->no_splice || p->full_reads < BULK_READS)
+	if (p->no_splice || p->streak < BULK)
 		return false;
-	if (pipe2(p->pipe, O_NONBLOCK | O_CLOEXEC) == -1) {
-		p->pipe[0] = p->pipe[1] = 0;
-		p->no_splice = true; /* out of descriptors or of pipe memory: copying will do */
+	if (!pump_take_pipe(p)) {
+		p->no_splice = true; /* copying will do */
 		return false;
 	}
-	/* Past the user's share of pipe memory the default size stays; it works as well. */
-	(void)fcntl(p->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
-	pump_drop_buffer(p);
 	return true;
 }
 
@@ -154,54 +253,66 @@ static ssize_t pump_splice_in(struct pump *p, int from)
 	} else if (n > 0) {
 		p->piped += (uint32_t)n;
 		pump_charge(p, (size_t)n);
+		/* A trickle is better copied, from the next turn on. */
+		if ((size_t)n < p->size)
+			p->streak = 0;
 	}
 	return n;
 }
 
 static ssize_t pump_read(struct pump *p, int from)
 {
+	size_t most = allowed(p, p->size);
 	ssize_t n;
 
 	if (pump_open_pipe(p))
 		return pump_splice_in(p, from);
-	if (!pump_reserve(p, p->size)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	n = net_receive(from, p->buf, allowed(p, p->size));
-	if (n > 0) {
-		p->len = (uint32_t)n;
-		pump_charge(p, (size_t)n);
-		if ((uint32_t)n < p->size)
-			p->full_reads = 0;
-		else if (p->full_reads < BULK_READS)
-			p->full_reads++;
+	pump_borrow(p);
+	n = net_receive(from, p->buf, most);
+	if (n <= 0)
+		return n;
+	p->len = (uint32_t)n;
+	pump_charge(p, (size_t)n);
+	if ((size_t)n < most) {
+		p->streak = 0;
+		p->eof = p->ending;
+		p->readable = !p->exact;
+	} else if (p->streak < BULK) {
+		p->streak += (uint32_t)n;
 	}
 	return n;
 }
 
 static void pump_end(struct pump *p, int to)
 {
-	pump_drop_buffer(p);
-	pump_drop_pipe(p);
+	pump_fini(p);
 	/* ENOTCONN: the other side is gone, which it says in its own direction. */
 	if (!p->last)
 		shutdown(to, SHUT_WR);
 	p->shut = true;
 }
 
+/* What is under way and not yet sent is kept, the kit's room is left to the others. */
+static enum pump_result pump_wait(struct pump *p)
+{
+	if (p->piped == 0)
+		pump_drop_pipe(p);
+	if (pump_keep(p))
+		return PUMP_WAIT;
+	errno = ENOMEM;
+	return PUMP_READ_ERROR;
+}
+
 enum pump_result pump_run(struct pump *p, int from, int to)
 {
-	bool drained = false;
-
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0;; round++) {
 		ssize_t n;
 
 		switch (pump_flush(p, to)) {
 		case -1:
 			return PUMP_WRITE_ERROR;
 		case 0:
-			return PUMP_WAIT;
+			return pump_wait(p);
 		default:
 			break;
 		}
@@ -209,30 +320,15 @@ enum pump_result pump_run(struct pump *p, int from, int to)
 			pump_end(p, to);
 			return PUMP_EOF;
 		}
-		if (drained || p->allowance == 0) { /* a short read took all there was: the next event tells of more */
-			pump_drop_buffer(p);
-			return PUMP_WAIT;
-		}
+		if (!p->readable || p->allowance == 0 || round >= (p->pipe[1] ? PIPE_ROUNDS : ROUNDS))
+			return pump_wait(p);
 		n = pump_read(p, from);
 		if (n == 0) {
 			p->eof = true;
-			pump_end(p, to);
-			return PUMP_EOF;
-		}
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1 && errno != EAGAIN)
+		} else if (n == -1 && errno == EAGAIN) {
+			p->readable = false;
+		} else if (n == -1 && errno != EINTR) {
 			return PUMP_READ_ERROR;
-		if (n == -1) {
-			/* Idle: nothing is held.  A pipe goes back too, for the next who is bulk. */
-			pump_drop_buffer(p);
-			if (p->pipe[1] != 0 && ++p->full_reads > BULK_READS + 8) {
-				pump_drop_pipe(p);
-				p->full_reads = 0;
-			}
-			return PUMP_WAIT;
 		}
-		drained = n > 0 && p->buf && (uint32_t)n < p->size;
 	}
-	return PUMP_WAIT;
 }

@@ -4,10 +4,15 @@
  *
  * A pump reads and sends at once.  It stops reading while it holds bytes that the
  * other end does not take, so a slow reader slows its own sender and no one else.
- * It owns a buffer only while bytes are under way.  What has shown itself to be
- * bulk goes through a pipe by splice(2) where the kernel can, which is copied by
- * nobody; where it cannot, or pipes are short, it goes on copying.  End of stream
- * is passed on only after everything before it.
+ * It owns a buffer only while bytes are under way, and a pipe likewise: a read goes to
+ * room that all pumps of a thread share, and only what the other end did not take is
+ * copied from there.  What has shown itself to be bulk goes through a pipe by splice(2)
+ * where the kernel can, which is copied by nobody; where it cannot, or pipes are short,
+ * it goes on copying.  End of stream is passed on only after everything before it, and
+ * with the last bytes where both are known to come together.
+ *
+ * Events are edges: who runs a pump says what is known of its sender (readable, ending,
+ * exact), and the pump keeps that up to date.
  */
 #ifndef CONN_PUMP_H
 #define CONN_PUMP_H
@@ -17,35 +22,63 @@
 #include <stdint.h>
 
 enum pump_result {
-	PUMP_WAIT,	/* one end would block; see pump_holds() */
+	PUMP_WAIT,	/* see pump_holds(), and readable: is one left that runs no more this turn? */
 	PUMP_EOF,	/* the last byte is written and the end passed on */
 	PUMP_READ_ERROR, /* errno says why */
 	PUMP_WRITE_ERROR,
 };
 
+enum {
+	PUMP_ROOM = 1024 * 1024, /* the largest buffer that can be configured */
+	PUMP_PIPES = 8,		/* kept for the next who is bulk */
+};
+
+/* What the pumps of one thread share. */
+struct pump_kit {
+	unsigned char *room;	/* of one read: empty again when pump_run() returns */
+	int pipes[PUMP_PIPES][2]; /* empty */
+	unsigned n_pipes;
+};
+
+void pump_kit_init(struct pump_kit *k);
+void pump_kit_fini(struct pump_kit *k);
+/* Closes the pipes that wait for the next one. */
+void pump_kit_trim(struct pump_kit *k);
+
 struct pump {
+	struct pump_kit *kit;
 	unsigned char *buf;	/* NULL: holds nothing by copy */
-	uint32_t size, first, len;
+	uint32_t size;		/* of a read, at most */
+	uint32_t room;		/* of buf; 0: buf is the kit's, and pump_keep() must come before others run */
+	uint32_t first, len;
 	uint32_t piped;		/* bytes in the pipe */
 	int pipe[2];		/* 0, 0: none */
+	uint32_t streak;	/* bytes of full reads in a row: enough make bulk */
 	uint64_t total;		/* bytes written */
 	uint64_t allowance;	/* bytes that may still be read; UINT64_MAX: no limit */
 	uint64_t marked;	/* total when the deadline was last moved */
-	uint8_t full_reads;	/* in a row: two make bulk */
+	bool readable;		/* the sender may have bytes, or an end */
+	bool ending;		/* it has ended: behind a short read comes nothing (TCP) */
+	bool exact;		/* a short read took all there was */
 	bool eof;		/* read; shut: passed on */
 	bool shut;
 	bool cut;		/* shut because the other end takes no more */
 	bool no_splice;
-	bool last;	/* the other direction is over: close(2) will pass this end on */
+	bool last;		/* the other direction is over: close(2) will pass this end on */
+	bool nagles;		/* TCP_NODELAY is still to be set, before the second write */
 };
 
-void pump_init(struct pump *p, uint32_t size);
-/* Frees buffer and pipe. */
+void pump_init(struct pump *p, struct pump_kit *kit, uint32_t size);
+/* Frees the buffer, gives the pipe back. */
 void pump_fini(struct pump *p);
 /* Room for at least size bytes behind what is held; false where there is no memory. */
 bool pump_reserve(struct pump *p, uint32_t size);
 /* Puts bytes before all that is held; false where there is no memory. */
 bool pump_push_front(struct pump *p, const void *bytes, uint32_t len);
+/* The kit's room for one read of p->size bytes, where nothing is held. */
+void pump_borrow(struct pump *p);
+/* Takes a copy of what was borrowed and is still held, or leaves the buffer; false where there is no memory. */
+bool pump_keep(struct pump *p);
 /* Writes what is held and reads nothing: 1 when nothing is left, 0 when to would block, -1 with errno. */
 int pump_flush(struct pump *p, int to);
 /*

@@ -282,6 +282,25 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+/* Of "config" clients only listen, of "tcp" nobody knows, and "logs" may be silent for hours. */
+static bool client_speaks_first(enum config_mode mode)
+{
+	switch (mode) {
+	case MODE_HTTP:
+	case MODE_HTTPS:
+	case MODE_KMS:
+	case MODE_EGRESS:
+	case MODE_STATUS:
+		return true;
+	case MODE_TCP:
+	case MODE_CONFIG:
+	case MODE_LOGS:
+	case MODE_COUNT:
+		break;
+	}
+	return false;
+}
+
 /* Which listeners this worker accepts from. */
 static void crew_listen(struct crew *crew, const struct engine_setup *setup)
 {
@@ -298,6 +317,8 @@ static void crew_listen(struct crew *crew, const struct engine_setup *setup)
 		a->crew = crew;
 		a->listener = l;
 		a->shared = shared && setup->n_workers > 1;
+		if (!shared)
+			net_listen_for_words(l->fd, client_speaks_first(l->frontend->mode));
 		ev_io_init(&a->io, accept_ready, l->fd, EV_READ);
 	}
 }
@@ -334,10 +355,16 @@ static bool crew_init(struct crew *crew, struct engine *e, unsigned number)
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	if (!w->loop)
 		return false;
+	if (!ready_init(&w->ready, w->loop, setup->conns->event)) {
+		ev_loop_destroy(w->loop);
+		w->loop = NULL;
+		return false;
+	}
 	w->shared = &e->shared;
 	w->number = number;
 	timers_init(&w->timers, w->loop);
 	pool_init(&w->conns, setup->conns->size);
+	w->kit = setup->conns->kit_new(setup);
 	list_init(&w->live);
 	list_init(&w->dead);
 	w->scratch = route_scratch_new();
@@ -369,6 +396,8 @@ static void crew_fini(struct crew *crew)
 	resolver_free(w->resolver);
 	timers_fini(&w->timers);
 	pool_fini(&w->conns);
+	w->shared->setup->conns->kit_free(w->kit);
+	ready_fini(&w->ready);
 	route_scratch_free(w->scratch);
 	free(w->servers);
 	free(crew->accepting);

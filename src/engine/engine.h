@@ -44,8 +44,13 @@ enum engine_message {
  * What becomes of an accepted descriptor.  Handed down, since the engine knows no room
  * above it; all of it runs on the worker's thread.
  */
+struct engine_setup;
 struct engine_conns {
 	size_t size;		/* of one connection, from worker.conns */
+	void *(*kit_new)(const struct engine_setup *setup); /* worker.kit */
+	void (*kit_free)(void *kit);
+	/* Something is ready, for who asked by worker.ready. */
+	void (*event)(void *who, int events);
 	/* Takes the descriptor. */
 	void (*accepted)(struct worker *w, const struct engine_listener *l, int fd,
 			 const struct net_sockaddr *peer);

@@ -19,6 +19,7 @@
 
 #include "base/list.h"
 #include "engine/pool.h"
+#include "engine/ready.h"
 #include "engine/timers.h"
 #include "log/log.h"
 #include "net/address.h"
@@ -60,7 +61,9 @@ struct worker {
 	struct engine_shared *shared;
 	unsigned number;
 	struct timers timers;
+	struct ready ready;		/* what connections wait for */
 	struct pool conns;		/* of connections: engine_conns */
+	void *kit;			/* what all of them share: engine_conns */
 	struct list live;		/* connections */
 	struct list dead;		/* freed at the end of the turn */
 	size_t n_live;

@@ -192,26 +192,36 @@ int net_listen(const struct address *a, unsigned socket_mode, bool reuseport)
 	return fd;
 }
 
-static void dial_options(int fd, int family, uint32_t timeout_ms)
+void net_listen_for_words(int fd, bool client_speaks_first)
+{
+	int seconds = client_speaks_first;
+
+	/* Where it cannot be had, clients are accepted a moment earlier. */
+	setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+}
+
+static void dial_options(int fd, int family, bool speaks, uint32_t timeout_ms)
 {
 	const uint32_t ms = timeout_ms ? timeout_ms : VSOCK_UNBOUND_MS;
 	const struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
-	const int one = 1;
+	const int one = 1, zero = 0;
 
 	/* Without it the kernel gives up after 2 s whatever our own limit is. */
 	if (family == AF_VSOCK)
 		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &tv, sizeof(tv));
+	else if (speaks) /* the first bytes carry the third ACK of the handshake, and later ones theirs */
+		setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof(zero));
 	else if (family == AF_INET || family == AF_INET6)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-static int dial_once(const struct net_sockaddr *sa, uint32_t timeout_ms, int *ret_fd)
+static int dial_once(const struct net_sockaddr *sa, bool speaks, uint32_t timeout_ms, int *ret_fd)
 {
 	int fd = socket(sa->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r = 0;
 
 	if (fd == -1)
 		return -errno;
-	dial_options(fd, sa->storage.ss_family, timeout_ms);
+	dial_options(fd, sa->storage.ss_family, speaks, timeout_ms);
 	if (connect(fd, (const struct sockaddr *)&sa->storage, sa->len) == -1) {
 		/* A Unix listener whose queue is full says EAGAIN; nothing is under way then. */
 		r = -errno;
@@ -224,6 +234,14 @@ static int dial_once(const struct net_sockaddr *sa, uint32_t timeout_ms, int *re
 	return r;
 }
 
+int net_dial_to_speak(const struct address *a, int *ret_fd)
+{
+	struct net_sockaddr sa;
+	int r = net_sockaddr_from(a, &sa);
+
+	return r < 0 ? r : dial_once(&sa, true, 0, ret_fd);
+}
+
 int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd)
 {
 	struct net_sockaddr sa;
@@ -232,7 +250,7 @@ int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd)
 
 	if (r < 0)
 		return r;
-	r = dial_once(&sa, timeout_ms, ret_fd);
+	r = dial_once(&sa, false, timeout_ms, ret_fd);
 	/*
 	 * A parent that has vhost_vsock loaded, for containers say, looks for enclaves among its
 	 * own guests and finds no such device, though they are its siblings: the flag has the
@@ -240,7 +258,7 @@ int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd)
 	 */
 	if (r == -ENODEV && a->kind == ADDRESS_VSOCK && a->cid > VMADDR_CID_HOST) {
 		vm->svm_flags |= VMADDR_FLAG_TO_HOST;
-		r = dial_once(&sa, timeout_ms, ret_fd);
+		r = dial_once(&sa, false, timeout_ms, ret_fd);
 	}
 	return r;
 }

@@ -54,6 +54,11 @@ char *net_peer_format(const struct net_peer *p, char buf[NET_PEER_TEXT_SIZE]);
  * that nobody answers on is replaced; one that is in use is -EADDRINUSE.
  */
 int net_listen(const struct address *a, unsigned socket_mode, bool reuseport);
+/*
+ * Whether clients of a TCP listener speak first: accept(2) waits for their bytes then, or
+ * for a second, after which a silent client is let in all the same.
+ */
+void net_listen_for_words(int fd, bool client_speaks_first);
 
 /* What a failed net_listen() means to a person, by family. */
 const char *net_listen_error(const struct address *a, int error);
@@ -63,6 +68,11 @@ const char *net_listen_error(const struct address *a, int error);
  * -errno is final.  timeout_ms is handed to vsock, whose own limit is 2 s; 0: none.
  */
 int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd);
+/*
+ * The same for TCP where the caller will be the first to speak, at once: nothing is
+ * acknowledged that those bytes could not acknowledge as well.  Without TCP_NODELAY.
+ */
+int net_dial_to_speak(const struct address *a, int *ret_fd);
 
 /* What a failed connect means to a person, by family: "nobody listens there", ... */
 const char *net_dial_error(const struct address *a, int error);

@@ -27,6 +27,7 @@ enum { BUFFER = 16384, BULK = 8 << 20 };
 struct line {
 	int sender, from, to, reader;
 	bool tcp;
+	struct pump_kit kit;
 	struct pump pump;
 };
 
@@ -53,7 +54,7 @@ static void tcp_pair(int fds[2])
 	close(l);
 }
 
-static void line_open(struct line *l, bool tcp)
+static void line_open_ends(struct line *l, bool tcp)
 {
 	int in[2], out[2];
 
@@ -73,16 +74,35 @@ static void line_open(struct line *l, bool tcp)
 	nonblock(l->from);
 	nonblock(l->to);
 	nonblock(l->reader);
-	pump_init(&l->pump, BUFFER);
+	pump_init(&l->pump, &l->kit, BUFFER);
 }
 
-static void line_close(struct line *l)
+static void line_open(struct line *l, bool tcp)
+{
+	pump_kit_init(&l->kit);
+	line_open_ends(l, tcp);
+}
+
+static void line_close_ends(struct line *l)
 {
 	pump_fini(&l->pump);
 	close(l->sender);
 	close(l->from);
 	close(l->to);
 	close(l->reader);
+}
+
+static void line_close(struct line *l)
+{
+	line_close_ends(l);
+	pump_kit_fini(&l->kit);
+}
+
+/* A turn in which the loop has told of something to read. */
+static enum pump_result turn(struct pump *p, int from, int to)
+{
+	p->readable = true;
+	return pump_run(p, from, to);
 }
 
 static int unix_line(void **state)
@@ -130,7 +150,7 @@ static bool relay_cut(struct line *l, size_t len, unsigned way, size_t most, siz
 			ended = true;
 		}
 		if (!l->pump.shut) {
-			enum pump_result r = pump_run(&l->pump, l->from, l->to);
+			enum pump_result r = turn(&l->pump, l->from, l->to);
 
 			assert_true(r == PUMP_WAIT || r == PUMP_EOF);
 			assert_int_equal(r == PUMP_EOF, l->pump.shut);
@@ -211,11 +231,11 @@ static void a_pump_that_has_moved_all_owns_no_buffer(void **state)
 	char got[8];
 
 	assert_int_equal(send(l->sender, "hello", 5, 0), 5);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 5);
 	assert_false(pump_holds(&l->pump));
 	assert_null(l->pump.buf);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_null(l->pump.buf);
 }
 
@@ -227,7 +247,7 @@ static void a_reader_that_takes_nothing_stops_the_sender(void **state)
 	/* Until nothing moves any more, over and over. */
 	for (unsigned i = 0; i < 2000; i++) {
 		(void)!send(l->sender, bulk, 65536, MSG_NOSIGNAL);
-		assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+		assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 		assert_true(l->pump.len <= BUFFER);
 	}
 	assert_true(pump_holds(&l->pump));
@@ -242,10 +262,10 @@ static void the_end_waits_for_bytes_that_the_reader_has_not_taken(void **state)
 
 	while (!pump_holds(&l->pump)) {
 		(void)!send(l->sender, bulk, 65536, MSG_NOSIGNAL);
-		assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+		assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	}
 	assert_int_equal(shutdown(l->sender, SHUT_WR), 0);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_false(l->pump.shut);
 }
 
@@ -255,12 +275,12 @@ static void the_end_of_one_direction_leaves_the_other_open(void **state)
 	struct pump back;
 	char got[8];
 
-	pump_init(&back, BUFFER);
+	pump_init(&back, &l->kit, BUFFER);
 	assert_int_equal(shutdown(l->sender, SHUT_WR), 0);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_EOF);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_EOF);
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 0);
 	assert_int_equal(send(l->reader, "answer", 6, 0), 6);
-	assert_int_equal(pump_run(&back, l->to, l->from), PUMP_WAIT);
+	assert_int_equal(turn(&back, l->to, l->from), PUMP_WAIT);
 	assert_int_equal(recv(l->sender, got, sizeof(got), 0), 6);
 	assert_memory_equal(got, "answer", 6);
 	pump_fini(&back);
@@ -272,7 +292,7 @@ static void a_reader_that_is_gone_is_a_write_error(void **state)
 
 	shutdown(l->reader, SHUT_RDWR);
 	assert_int_equal(send(l->sender, "hello", 5, 0), 5);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WRITE_ERROR);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WRITE_ERROR);
 	assert_int_equal(errno, EPIPE);
 }
 
@@ -282,7 +302,7 @@ static void a_pump_that_is_cut_holds_nothing_and_has_ended(void **state)
 
 	while (!pump_holds(&l->pump)) {
 		(void)!send(l->sender, bulk, 65536, MSG_NOSIGNAL);
-		assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+		assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	}
 	pump_cut(&l->pump);
 	assert_false(pump_holds(&l->pump));
@@ -299,11 +319,40 @@ static void reserved_room_keeps_what_is_held(void **state)
 	memcpy(p->buf, "early", 5);
 	p->len = 5;
 	assert_true(pump_reserve(p, 2 * BUFFER));
-	assert_true(p->size >= 2 * BUFFER + 5);
+	assert_true(p->room >= 2 * BUFFER + 5);
 	assert_memory_equal(p->buf, "early", 5);
-	assert_int_equal(pump_run(p, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(p, l->from, l->to), PUMP_WAIT);
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 5);
 	assert_memory_equal(got, "early", 5);
+}
+
+static void an_end_known_to_come_with_the_last_bytes_needs_no_read_of_its_own(void **state)
+{
+	struct line *l = *state;
+	char got[8];
+
+	assert_int_equal(send(l->sender, "hello", 5, 0), 5);
+	l->pump.exact = l->pump.ending = true;
+	/* The sender's end is still open here: were it asked again, it would say EAGAIN. */
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_EOF);
+	assert_int_equal(recv(l->reader, got, sizeof(got), MSG_WAITALL), 5);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 0);
+}
+
+static void a_pipe_serves_the_next_who_is_bulk_and_goes_when_asked_to(void **state)
+{
+	struct line *l = *state;
+	unsigned pipes;
+
+	assert_true(relay_all(l, BULK, BULK, BULK));
+	pipes = l->kit.n_pipes;
+	assert_true(pipes > 0);
+	line_close_ends(l);
+	line_open_ends(l, true);
+	assert_true(relay_all(l, BULK, BULK, BULK));
+	assert_int_equal(l->kit.n_pipes, pipes);
+	pump_kit_trim(&l->kit);
+	assert_int_equal(l->kit.n_pipes, 0);
 }
 
 static int make_bulk(void **state)
@@ -333,14 +382,14 @@ static void no_more_than_the_allowance_is_read(void **state)
 
 	assert_int_equal(send(l->sender, bulk, 100, 0), 100);
 	l->pump.allowance = 30;
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_int_equal(l->pump.allowance, 0);
 	assert_false(pump_holds(&l->pump));
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 30);
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), -1);
 	l->pump.allowance = 1000;
-	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
 	assert_int_equal(l->pump.allowance, 930);
 	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 70);
 	assert_memory_equal(got, bulk + 30, 70);
@@ -370,6 +419,8 @@ int main(void)
 		UNIX(a_pump_that_is_cut_holds_nothing_and_has_ended),
 		TCP(a_pump_that_is_cut_holds_nothing_and_has_ended),
 		UNIX(reserved_room_keeps_what_is_held),
+		TCP(an_end_known_to_come_with_the_last_bytes_needs_no_read_of_its_own),
+		TCP(a_pipe_serves_the_next_who_is_bulk_and_goes_when_asked_to),
 		UNIX(no_more_than_the_allowance_is_read),
 		TCP(no_more_than_the_allowance_is_read),
 	};

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state RELAY: two pumps, what they wait for, and when they have waited too long;
+ * and the bandwidth that an enclave has left, for modes that read by themselves, too.
+ */
+#include <config.h>
+
+#include "conn/conn.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "conn/balance.h"
+#include "conn/life.h"
+#include "engine/limits.h"
+#include "engine/worker.h"
+
+/* Without bandwidth: in this time a tenth of a second's share comes back. */
+enum { THROTTLE_MS = 100 };
+
+/* There may be something that p could read, were it its turn. */
+static bool has_more(const struct conn *c, const struct pump *p)
+{
+	return p->readable && !p->eof && !pump_holds(p) && !c->throttled[p == &c->down ? LIMIT_DOWN : LIMIT_UP];
+}
+
+/* The one place that says which end waits for what: a pump reads only while it holds nothing. */
+static void relay_watch(struct conn *c)
+{
+	if (!side_list(c, &c->client, pump_holds(&c->down)) || !side_list(c, &c->server, pump_holds(&c->up)))
+		return;
+	/* Who stopped only to let others have their turn is told again of what is left. */
+	if (has_more(c, &c->up))
+		ready_again(&c->worker->ready, c->client.fd, &c->client, c->client.writes);
+	if (has_more(c, &c->down))
+		ready_again(&c->worker->ready, c->server.fd, &c->server, c->server.writes);
+}
+
+/* Holds bytes, and has written none since the deadline was moved. */
+static bool is_stuck(const struct pump *p)
+{
+	return pump_holds(p) && p->total == p->marked;
+}
+
+static void relay_deadline(struct conn *c)
+{
+	const struct config_timeouts *t = &c->frontend->timeouts;
+	bool held = pump_holds(&c->up) || pump_holds(&c->down);
+	uint32_t ms = balance_idle_ms(c->rule, t->idle_ms);
+
+	/* What moves the other way does not excuse an end that takes nothing. */
+	if (held && c->stalled && (is_stuck(&c->up) || is_stuck(&c->down)))
+		return;
+	c->stalled = held;
+	c->up.marked = c->up.total;
+	c->down.marked = c->down.total;
+	if (held)
+		ms = t->stalled_ms;
+	else if (c->up.eof || c->down.eof)
+		ms = t->half_closed_ms;
+	deadline_set(&c->worker->timers, &c->deadline, ms);
+}
+
+/* pump_run() with as many bytes as the enclave may move now. */
+static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int to)
+{
+	const bool down = p == &c->down;
+	const enum limit_direction d = down ? LIMIT_DOWN : LIMIT_UP;
+	uint64_t now, allowed;
+	enum pump_result r;
+	int error;
+
+	if (!c->limits)
+		return pump_run(p, from, to);
+	now = limits_now_ns();
+	allowed = p->allowance = limits_bytes(c->limits, c->enclave, d, now);
+	r = pump_run(p, from, to);
+	error = errno;
+	limits_bytes_used(c->limits, c->enclave, d, now, allowed - p->allowance);
+	c->throttled[down] = p->allowance == 0;
+	if (p->allowance == 0)
+		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	errno = error;
+	return r;
+}
+
+static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
+{
+	enum pump_result r;
+
+	if (c->state != CONN_RELAY || p->shut)
+		return;
+	p->last = p == &c->up ? c->down.shut : c->up.shut;
+	r = relay_pump(c, p, from->fd, to->fd);
+	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
+		/* Who takes no more may have said something first, a refusal of an upload say. */
+		c->error = errno;
+		pump_cut(p);
+		return;
+	}
+	if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
+		bool client = (r == PUMP_READ_ERROR) == (from == &c->client);
+
+		c->error = errno;
+		conn_end(c, client ? END_CLIENT_ERROR : END_SERVER_ERROR);
+	}
+}
+
+static void relay_after(struct conn *c)
+{
+	if (c->state != CONN_RELAY)
+		return;
+	if (c->up.shut && c->down.shut) {
+		if (c->down.cut)
+			conn_end(c, END_CLIENT_ERROR);
+		else if (!c->up.cut)
+			conn_end(c, END_DONE);
+		else if (shutdown(c->client.fd, SHUT_WR) == -1)
+			conn_end(c, END_SERVER_ERROR);
+		else /* what the client still sends must not cost it the answer */
+			conn_linger(c, END_SERVER_ERROR);
+		return;
+	}
+	relay_deadline(c);
+	relay_watch(c);
+}
+
+size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size)
+{
+	uint64_t n = c->limits ? limits_bytes(c->limits, c->enclave, d, limits_now_ns()) : UINT64_MAX;
+
+	c->throttled[d] = n == 0;
+	if (n == 0)
+		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	return n < size ? (size_t)n : size;
+}
+
+void conn_used(struct conn *c, enum limit_direction d, size_t n)
+{
+	if (c->limits)
+		limits_bytes_used(c->limits, c->enclave, d, limits_now_ns(), n);
+}
+
+/* Some bandwidth is there again: the loop tells who has something to read. */
+void relay_throttle_over(struct deadline *d)
+{
+	struct conn *c = container_of(d, struct conn, throttle);
+
+	c->throttled[LIMIT_UP] = c->throttled[LIMIT_DOWN] = false;
+	if (c->state == CONN_EXCHANGE)
+		conn_mode(c)->io(c, true, 0);
+	if (c->state != CONN_RELAY)
+		return;
+	relay_run(c, &c->up, &c->client, &c->server);
+	relay_run(c, &c->down, &c->server, &c->client);
+	relay_after(c);
+}
+
+void conn_relay(struct conn *c)
+{
+	conn_enter(c, CONN_RELAY);
+	side_watch(c, &c->client, 0);
+	side_watch(c, &c->server, 0);
+	/* A mode that has read by itself knows no more than that there may be something. */
+	if (conn_mode(c)->connected)
+		c->up.readable = c->down.readable = true;
+	if (pump_flush(&c->down, c->client.fd) == -1) {
+		c->error = errno;
+		conn_end(c, END_CLIENT_ERROR);
+		return;
+	}
+	if (!c->up.eof && pump_flush(&c->up, c->server.fd) == -1) {
+		c->error = errno;
+		conn_end(c, END_SERVER_ERROR);
+		return;
+	}
+	if (!pump_keep(&c->up) || !pump_keep(&c->down)) {
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
+	if (c->up.eof || has_more(c, &c->up))
+		relay_run(c, &c->up, &c->client, &c->server);
+	if (has_more(c, &c->down))
+		relay_run(c, &c->down, &c->server, &c->client);
+	relay_after(c);
+}
+
+void relay_event(struct conn *c, bool client, int events)
+{
+	struct conn_side *here = client ? &c->client : &c->server, *there = client ? &c->server : &c->client;
+	struct pump *in = client ? &c->up : &c->down, *out = client ? &c->down : &c->up;
+
+	if ((events & READY_WRITE) && pump_holds(out))
+		relay_run(c, out, there, here);
+	if (has_more(c, in) && (events & (READY_READ | READY_END)))
+		relay_run(c, in, here, there);
+	relay_after(c);
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a peer must not notice of how bytes and ends are told to us: urgent bytes, ends that come
+with the last bytes, half-open tunnels, descriptors on a Unix socket, clients that keep silent."""
+import array, os, sys
+sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
+from teeproxy_test import *
+
+told = []
+
+
+def last_words(s, peer):
+	"""Answers and ends at once: the end comes with the answer."""
+	s.recv(100)
+	s.sendall(b"x" * 512)
+
+
+def half(s, peer):
+	"""Ends its own direction with its last bytes, and goes on listening."""
+	s.recv(100)
+	s.sendall(b"my last words")
+	s.shutdown(socket.SHUT_WR)
+	told.append(read_all(s))
+
+
+def tell(s, peer):
+	told.append(read_all(s))
+	s.sendall(b"heard")
+
+
+tcp = {"address": "tcp:127.0.0.1:0"}
+last, halved, teller = Server(last_words, **tcp), Server(half, **tcp), Server(tell, **tcp)
+secure = Enclave("k", names=["k.test"])
+proxy = Teeproxy('''
+	global workers 2
+	defaults all timeout half-closed 20s
+	frontend last mode tcp { listen 127.0.0.1:$LAST; default -> $LAST_SERVER }
+	frontend half mode tcp { listen 127.0.0.1:$HALF; default -> $HALF_SERVER }
+	frontend tell mode tcp { listen 127.0.0.1:$TELL; default -> $TELL_SERVER }
+	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $TELL_SERVER }
+	frontend tls mode https { listen 127.0.0.1:$TLS; timeout hello 2s; sni k.test -> $SECURE }
+''', ports=["LAST", "HALF", "TELL", "TLS"],
+	env={"LAST_SERVER": last.address, "HALF_SERVER": halved.address, "TELL_SERVER": teller.address,
+	     "SECURE": secure.address})
+
+
+def dial(name):
+	s = socket.create_connection(("127.0.0.1", proxy.port(name)), WAIT)
+	s.settimeout(WAIT)
+	return s
+
+
+def last_told(n):
+	until(lambda: len(told) > n, "the server's word of what it heard")
+	return told[n]
+
+
+@case
+def an_answer_and_the_end_that_comes_with_it_arrive_whole_and_clean():
+	for _ in range(100):
+		with dial("LAST") as s:
+			s.sendall(b"hello")
+			equal(read_all(s), b"x" * 512)	# a reset would raise
+			s.sendall(b"still open on this side")
+
+
+@case
+def after_the_servers_end_the_client_may_go_on():
+	for i in range(20):
+		n = len(told)
+		with dial("HALF") as s:
+			s.sendall(b"hello")
+			equal(read_all(s), b"my last words")
+			for part in (b"one ", b"two ", b"three"):
+				s.sendall(part)
+				time.sleep(0.001)
+			s.shutdown(socket.SHUT_WR)
+			equal(last_told(n), b"one two three")
+
+
+@case
+def a_client_that_ends_with_its_last_bytes_hears_the_answer():
+	for size in (1, 5000, 16384, 16385, 300000):
+		n = len(told)
+		with dial("TELL") as s:
+			s.sendall(b"a" * size)
+			s.shutdown(socket.SHUT_WR)
+			equal(read_all(s), b"heard")
+			equal(last_told(n), b"a" * size)
+
+
+@case
+def what_follows_an_urgent_byte_arrives_though_the_end_comes_with_it():
+	for wait in (0, 0.05):
+		for _ in range(20):
+			n = len(told)
+			with dial("TELL") as s:
+				s.sendall(b"before")
+				time.sleep(wait)
+				s.send(b"!", socket.MSG_OOB)
+				s.sendall(b"after")
+				s.shutdown(socket.SHUT_WR)
+				equal(read_all(s), b"heard")
+				equal(last_told(n), b"beforeafter")	# out of band is not relayed
+
+
+@case
+def what_follows_a_descriptor_on_a_unix_socket_arrives():
+	n = len(told)
+	with connect_to("unix:%s/local.sock" % DIR) as s:
+		fds = array.array("i", [s.fileno()])
+		s.sendmsg([b"one "], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes())])
+		s.sendall(b"two ")
+		s.sendmsg([b"three"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes())])
+		s.shutdown(socket.SHUT_WR)
+		equal(read_all(s), b"heard")
+	equal(last_told(n), b"one two three")
+
+
+@case
+def a_client_that_says_nothing_is_given_up():
+	with dial("TLS") as s:
+		equal(s.recv(1), b"")
+		proxy.wait_log("frontend=tls .*reason=hello_timeout")
+
+
+@case
+def a_client_that_takes_its_time_is_let_in():
+	with dial("TLS") as s:
+		time.sleep(1.2)	# longer than the kernel keeps silent clients to itself
+		context = ssl.create_default_context()
+		context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+		with context.wrap_socket(s, server_hostname="k.test") as t:
+			t.sendall(b"GET / HTTP/1.1\r\nHost: k.test\r\nConnection: close\r\n\r\n")
+			true(b"200" in t.recv(1000), "an answer of the enclave")
+
+
+@case
+def a_client_that_goes_without_a_word_leaves_nothing_behind():
+	quiet = proxy.sockets()
+	for _ in range(50):
+		dial("TLS").close()
+	until(lambda: proxy.sockets() <= quiet, "all sockets of the silent clients are closed")
+
+
+run()
