@@ -105,6 +105,13 @@ static void accept_end(struct crew *crew)
 	accept_watch(crew, false);
 	for (size_t i = 0; i < crew->n_accepting; i++)
 		close(crew->accepting[i].listener->fd);
+	/*
+	 * libev leaves it to close() to take a descriptor out of its epoll set.  This close() does
+	 * not, since other processes have the socket as well: each new client would wake us on
+	 * a number that is another's by now.  A fresh set has only what is watched.
+	 */
+	if (crew->n_accepting > 0)
+		ev_loop_fork(crew->worker.loop);
 	crew->n_accepting = 0;
 	/* The last one tells those that waited for letters from it. */
 	if (--crew->engine->n_accepting == 0)
