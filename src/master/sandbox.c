@@ -28,6 +28,7 @@
 
 #include "config/config.h"
 #include "log/log.h"
+#include "net/dns.h"
 
 enum {
 	LANDLOCK_READ = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
@@ -68,6 +69,22 @@ static void landlock_allow_beside(int ruleset, const char *path, uint64_t access
 	landlock_allow(ruleset, directory, access);
 }
 
+/* A file that is read again when another has taken its place, and what it is a link to. */
+static void landlock_allow_changing(int ruleset, const char *path)
+{
+	char *real = path ? realpath(path, NULL) : NULL;
+	const char *const files[] = { path, real };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		/* All of the root directory would be too much for it. */
+		if (files[i] && strrchr(files[i], '/') != files[i])
+			landlock_allow_beside(ruleset, files[i], LANDLOCK_READ);
+		else
+			landlock_allow(ruleset, files[i], LANDLOCK_READ);
+	}
+	free(real);
+}
+
 /* Files that hold credentials are read again when those end; who rotates them renames. */
 static void landlock_allow_credentials(int ruleset)
 {
@@ -94,7 +111,9 @@ static void landlock_allow_configured(int ruleset, const struct config *c)
 	if (c->global.log.sink == LOG_TO_FILE)
 		landlock_allow_beside(ruleset, c->global.log.path, LANDLOCK_WRITE);
 	landlock_allow(ruleset, c->aws.ca_file, LANDLOCK_READ);
-	landlock_allow(ruleset, c->resolver.hosts, LANDLOCK_READ);
+	landlock_allow_changing(ruleset, c->resolver.hosts);
+	if (c->resolver.n_servers == 0)
+		landlock_allow_changing(ruleset, DNS_SERVERS_FILE);
 	for (size_t i = 0; i < c->n_frontends; i++) {
 		const struct config_frontend *f = &c->frontends[i];
 

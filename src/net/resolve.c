@@ -75,12 +75,14 @@ struct lookup {
 	struct family v6, v4;
 };
 
-/* By what one tells that a file is another: of no file all is 0. */
-struct file_mark {
+/* A file, and by what one tells that it is another: of no file all is 0. */
+struct watched_file {
+	const char *path;
 	dev_t device;
 	ino_t inode;
 	off_t size;
 	struct timespec modified;
+	bool failed;	/* could not be read: tried again, and told once */
 };
 
 struct resolver {
@@ -93,7 +95,7 @@ struct resolver {
 	struct dns *dns;
 	ev_timer soon;		/* tells what is ready, as soon as the loop is reached */
 	struct hosts *hosts, *old_hosts;	/* old: somebody may still read an answer */
-	struct file_mark hosts_mark, servers_mark;
+	struct watched_file hosts_file, servers_file;
 	uint64_t files_ms;	/* when they were looked at last */
 };
 
@@ -107,38 +109,38 @@ static uint64_t now_ms(void)
 
 /* --- files that change --- */
 
-static struct file_mark mark_of(const char *path)
+/* Is it another than last time? */
+static bool file_changed(struct watched_file *f)
 {
-	struct stat st;
+	struct stat st = { .st_ino = 0 };
+	bool changed;
 
-	if (stat(path, &st) == -1)
-		return (struct file_mark){ 0 };
-	return (struct file_mark){ st.st_dev, st.st_ino, st.st_size, st.st_mtim };
+	if (stat(f->path, &st) == -1)
+		memset(&st, 0, sizeof(st));
+	changed = f->failed || f->device != st.st_dev || f->inode != st.st_ino || f->size != st.st_size ||
+		  f->modified.tv_sec != st.st_mtim.tv_sec || f->modified.tv_nsec != st.st_mtim.tv_nsec;
+	f->device = st.st_dev;
+	f->inode = st.st_ino;
+	f->size = st.st_size;
+	f->modified = st.st_mtim;
+	return changed;
 }
 
-static bool mark_moved(struct file_mark *m, const char *path)
+static void file_was_read(struct watched_file *f, const char *error)
 {
-	const struct file_mark now = mark_of(path), old = *m;
-
-	*m = now;
-	return now.device != old.device || now.inode != old.inode || now.size != old.size ||
-	       now.modified.tv_sec != old.modified.tv_sec || now.modified.tv_nsec != old.modified.tv_nsec;
-}
-
-static const char *hosts_path(const struct resolver *r)
-{
-	return r->config->hosts ? r->config->hosts : HOSTS;
+	if (error && !f->failed)
+		log_warning("cannot read %s: %s; going on with what it said", f->path, error);
+	f->failed = error != NULL;
 }
 
 static void hosts_renew(struct resolver *r)
 {
 	struct hosts *hosts;
-	int error = hosts_read(hosts_path(r), &hosts);
+	int error = hosts_read(r->hosts_file.path, &hosts);
 
-	if (error < 0) {
-		log_warning("cannot read %s: %s; names in it stay as they were", hosts_path(r), strerror(-error));
+	file_was_read(&r->hosts_file, error ? strerror(-error) : NULL);
+	if (error)
 		return;
-	}
 	hosts_free(r->old_hosts);
 	r->old_hosts = r->hosts;
 	r->hosts = hosts;
@@ -147,10 +149,10 @@ static void hosts_renew(struct resolver *r)
 
 static void servers_renew(struct resolver *r)
 {
-	const char *error;
+	const char *error = NULL;
 
-	if (!dns_renew(r->dns, &error))
-		log_warning("cannot read " DNS_SERVERS_FILE ": %s; the name servers stay as they were", error);
+	dns_renew(r->dns, &error);
+	file_was_read(&r->servers_file, error);
 }
 
 static void files_check(struct resolver *r, uint64_t now)
@@ -158,9 +160,9 @@ static void files_check(struct resolver *r, uint64_t now)
 	if (now - r->files_ms < FILES_CHECK_MS)
 		return;
 	r->files_ms = now;
-	if (mark_moved(&r->hosts_mark, hosts_path(r)))
+	if (file_changed(&r->hosts_file))
 		hosts_renew(r);
-	if (r->config->n_servers == 0 && mark_moved(&r->servers_mark, DNS_SERVERS_FILE))
+	if (r->config->n_servers == 0 && file_changed(&r->servers_file))
 		servers_renew(r);
 }
 
@@ -575,12 +577,14 @@ static bool resolver_open(struct resolver *r)
 		return false;
 	}
 	r->n_buckets = BUCKETS_MIN;
-	r->hosts_mark = mark_of(hosts_path(r));
-	r->servers_mark = mark_of(DNS_SERVERS_FILE);
+	r->hosts_file.path = r->config->hosts ? r->config->hosts : HOSTS;
+	r->servers_file.path = DNS_SERVERS_FILE;
+	file_changed(&r->hosts_file);
+	file_changed(&r->servers_file);
 	r->files_ms = now_ms();
-	error = hosts_read(hosts_path(r), &r->hosts);
+	error = hosts_read(r->hosts_file.path, &r->hosts);
 	if (error < 0) {
-		log_error("cannot read %s: %s", hosts_path(r), strerror(-error));
+		log_error("cannot read %s: %s", r->hosts_file.path, strerror(-error));
 		return false;
 	}
 	r->dns = dns_new(r->loop, r->config, deliver, r, &text);
