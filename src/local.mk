@@ -88,12 +88,15 @@ libteeproxy_a_SOURCES = \
 	src/conn/conn.h \
 	src/conn/conn_end.c \
 	src/conn/conn_end.def \
+	src/conn/conn_log.c \
 	src/conn/conn_states.def \
 	src/conn/http_exchange.c \
 	src/conn/http_exchange.h \
 	src/conn/life.h \
 	src/conn/pump.c \
 	src/conn/pump.h \
+	src/conn/reach.c \
+	src/conn/reach.h \
 	src/conn/relay.c \
 	src/conn/side.c \
 	src/engine/engine.c \

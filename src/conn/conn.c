@@ -13,9 +13,9 @@
 #include "base/xalloc.h"
 #include "conn/balance.h"
 #include "conn/life.h"
+#include "conn/reach.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
-#include "log/log.h"
 
 enum {
 	LINGER_READ = 16384,
@@ -54,45 +54,6 @@ void conn_enter(struct conn *c, enum conn_state state)
 
 /* --- the end --- */
 
-void conn_log(const struct conn *c)
-{
-	double now = ev_now(c->worker->loop);
-	char peer[NET_PEER_TEXT_SIZE];
-	struct log_line l;
-
-	if (!c->frontend->log || !log_wants(LEVEL_INFO))
-		return;
-	log_begin(&l, LEVEL_INFO, "connection");
-	log_field_string(&l, "frontend", c->frontend->name);
-	log_field_string(&l, "source", net_peer_format(&c->peer, peer));
-	if (c->enclave)
-		log_field_string(&l, "enclave", c->enclave->name);
-	if (c->name)
-		log_field_string(&l, "name", c->name);
-	if (c->rule)
-		log_field_string(&l, "rule", c->rule->place_text);
-	if (c->target)
-		log_field_string(&l, "target", c->target->text);
-	if (c->routed > 0)
-		log_field_number(&l, "hello_ms", (uint64_t)((c->routed - c->started) * 1000));
-	if (c->looked_up > 0)
-		log_field_number(&l, "lookup_ms", (uint64_t)((c->looked_up - c->routed) * 1000));
-	if (c->connected > 0)
-		log_field_number(&l, "connect_ms",
-				 (uint64_t)((c->connected - (c->looked_up > 0 ? c->looked_up : c->routed)) * 1000));
-	log_field_number(&l, "total_ms", (uint64_t)((now - c->started) * 1000));
-	log_field_number(&l, "bytes_up", c->up.total);
-	log_field_number(&l, "bytes_down", c->down.total);
-	log_field_string(&l, "reason", conn_end_label(c->end));
-	if (conn_mode(c)->log)
-		conn_mode(c)->log(c, &l);
-	if (c->error && c->target && (c->end == END_CONNECT_FAILED || c->end == END_CONNECT_TIMEOUT))
-		log_field_string(&l, "error", net_dial_error(c->target, c->error));
-	else if (c->error)
-		log_field_string(&l, "error", strerror(c->error));
-	log_end_batched(&l, &c->worker->log);
-}
-
 /* close(2) takes a descriptor out of worker.ready by itself. */
 static void side_close(struct conn *c, struct conn_side *s)
 {
@@ -106,9 +67,10 @@ static void side_close(struct conn *c, struct conn_side *s)
 
 static void server_close(struct conn *c)
 {
-	if (c->server.fd == -1)
+	if (c->server.fd == -1 && !reach_is_under_way(c->reach))
 		return;
 	balance_release(c->worker, c->rule, c->target);
+	reach_cancel(c->reach);
 	side_close(c, &c->server);
 	c->down.readable = c->down.ending = false;
 }
@@ -148,6 +110,8 @@ void conn_end(struct conn *c, enum conn_end why)
 	else
 		conn_log(c);
 	close_both(c);
+	reach_free(c->reach);
+	c->reach = NULL;
 	pump_fini(&c->up);
 	pump_fini(&c->down);
 	free(c->scratch);
@@ -274,7 +238,8 @@ static void conn_connected(struct conn *c)
 	conn_relay(c);
 }
 
-static void dial_failed(struct conn *c, int error)
+/* One try is over, for this reason: another, where the backend has connect-retries left. */
+static void try_failed(struct conn *c, enum conn_end why, int error)
 {
 	const struct config_backend *b = c->rule->target.backend;
 	unsigned retries = b ? b->connect_retries : 0;
@@ -291,10 +256,15 @@ static void dial_failed(struct conn *c, int error)
 		deadline_set(&c->worker->timers, &c->redial, FULL_QUEUE_MS);
 		return;
 	}
+	dial_over(c, why);
+}
+
+static void dial_failed(struct conn *c, int error)
+{
 	if (error == EMFILE || error == ENFILE)
-		dial_over(c, END_NO_DESCRIPTOR);
+		try_failed(c, END_NO_DESCRIPTOR, error);
 	else
-		dial_over(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED);
+		try_failed(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED, error);
 }
 
 static void conn_io(struct ev_loop *loop, ev_io *io, int events);
@@ -311,6 +281,43 @@ static void server_is(struct conn *c, const struct address *a)
 	c->down.exact = c->server.tcp || a->kind == ADDRESS_VSOCK;
 }
 
+/* A descriptor that somebody else has connected. */
+static void take_server(struct conn *c, int fd, bool tcp)
+{
+	c->server.fd = fd;
+	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
+	c->server.io.data = c;
+	c->server.tcp = c->down.exact = tcp;
+	c->up.nagles = false;
+	conn_connected(c);
+}
+
+static void reached(void *data, int fd, enum conn_end why, int error)
+{
+	struct conn *c = data;
+
+	c->looked_up = reach_looked_up(c->reach);
+	if (fd >= 0) {
+		take_server(c, fd, c->target->kind == ADDRESS_TCP_NAME);
+		return;
+	}
+	balance_release(c->worker, c->rule, c->target);
+	if (why == END_CONNECT_FAILED)
+		dial_failed(c, error);
+	else
+		try_failed(c, why, error);
+}
+
+/* A name, or a port behind a VMM. */
+static void dial_further(struct conn *c)
+{
+	c->reach = reach_new(c->worker, c->target, reached, c);
+	if (!c->reach) {
+		balance_release(c->worker, c->rule, c->target);
+		try_failed(c, END_NO_MEMORY, 0);
+	}
+}
+
 static void dial_next(struct conn *c)
 {
 	uint32_t ms = balance_connect_ms(c->rule, c->frontend->timeouts.connect_ms);
@@ -323,6 +330,12 @@ static void dial_next(struct conn *c)
 		return;
 	}
 	c->target = next;
+	reach_free(c->reach);
+	c->reach = NULL;
+	if (reach_is_for(next)) {
+		dial_further(c);
+		return;
+	}
 	server_is(c, next);
 	speaks = is_tunnel(c) && c->server.tcp && c->up.len > 0;
 	r = speaks ? net_dial_to_speak(c->target, &fd) : net_dial(c->target, ms, &fd);
@@ -583,12 +596,7 @@ void conn_connect(struct conn *c)
 
 void conn_adopt(struct conn *c, int fd)
 {
-	c->server.fd = fd;
-	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
-	c->server.io.data = c;
-	c->server.tcp = c->down.exact = true;
-	c->up.nagles = false;
-	conn_connected(c);
+	take_server(c, fd, true);
 }
 
 void conn_handshake(struct conn *c)

@@ -29,6 +29,7 @@
 struct engine_conns;
 struct engine_listener;
 struct log_line;
+struct reach;
 struct worker;
 struct conn;
 
@@ -108,6 +109,7 @@ struct conn {
 	/* for the log */
 	const struct config_rule *rule;
 	const struct address *target;
+	struct reach *reach;		/* of a target that takes more than a connect(), else NULL */
 	char *name;			/* what the client asked for; owned, or NULL */
 	double started, routed, connected; /* ev_now() */
 	double looked_up;		/* the same, between the last two; 0: no name was looked up */
@@ -152,8 +154,10 @@ void conn_dial_failed(struct conn *c, enum conn_end why);
 void conn_relay(struct conn *c);
 /* All is said to the client: ends its side, and all when it has heard. */
 void conn_finish(struct conn *c, enum conn_end why);
-/* The access line of a connection. */
+/* The access line of a connection; and of the lines of others the target's fields, and its error or NULL. */
 void conn_log(const struct conn *c);
+void conn_log_target(const struct conn *c, struct log_line *l);
+const char *conn_error_text(const struct conn *c, enum conn_end why);
 
 /* The only way out. */
 void conn_end(struct conn *c, enum conn_end why);

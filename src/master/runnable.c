@@ -14,15 +14,6 @@ static bool missing(const struct config_place *p, const char *what)
 	return false;
 }
 
-static bool address_is_runnable(const struct address *a, const struct config_place *p)
-{
-	if (a->kind == ADDRESS_TCP_NAME)
-		return missing(p, "a target that is a name");
-	if (a->kind == ADDRESS_UDS_VSOCK)
-		return missing(p, "uds-vsock:");
-	return true;
-}
-
 static bool frontend_is_runnable(const struct config_frontend *f, const struct mode_ops *const *modes)
 {
 	bool ok = true;
@@ -48,8 +39,6 @@ static bool frontend_is_runnable(const struct config_frontend *f, const struct m
 	for (size_t i = 0; i < f->n_rules; i++) {
 		const struct config_target *t = &f->rules[i].target;
 
-		if (t->kind == TARGET_ADDRESS)
-			ok &= address_is_runnable(&t->address, &f->rules[i].place);
 		if (t->send_proxy)
 			ok = missing(&f->rules[i].place, "send-proxy");
 	}
@@ -69,8 +58,6 @@ bool config_is_runnable(const struct config *c, const struct mode_ops *const *mo
 			ok = missing(&b->place, "check");
 		if (b->send_proxy)
 			ok = missing(&b->place, "send-proxy");
-		for (size_t k = 0; k < b->n_servers; k++)
-			ok &= address_is_runnable(&b->servers[k].address, &b->servers[k].place);
 	}
 	if (c->global.has_admin)
 		ok = missing(&c->global.admin.place, "admin");

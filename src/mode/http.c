@@ -74,6 +74,7 @@ static void route(struct conn *c)
 	size_t rule = 0;
 
 	h->routed = ev_now(c->worker->loop);
+	c->looked_up = 0;
 	http_serve_remember(c, head, buf);
 	if (head->has_host)
 		conn_set_name(c, host_port_name(&head->host));

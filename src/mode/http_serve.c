@@ -61,6 +61,7 @@ static void field_span(struct log_line *l, const char *key, double from, double 
 static void log_request(struct conn *c, enum conn_end why)
 {
 	struct http *h = c->exchange;
+	const char *error = conn_error_text(c, why);
 	char peer[NET_PEER_TEXT_SIZE];
 	struct log_line l;
 
@@ -83,8 +84,8 @@ static void log_request(struct conn *c, enum conn_end why)
 		log_field_number(&l, "status", h->x.status);
 	if (h->rule)
 		log_field_string(&l, "rule", h->rule->place_text);
-	if (h->rule && c->target && h->rule == c->rule)
-		log_field_string(&l, "target", c->target->text);
+	if (h->rule && h->rule == c->rule)
+		conn_log_target(c, &l);
 	field_span(&l, "hello_ms", h->began, h->routed);
 	field_span(&l, "lookup_ms", h->routed, c->looked_up);
 	field_span(&l, "connect_ms", c->looked_up > 0 ? c->looked_up : h->routed, h->connected);
@@ -94,12 +95,10 @@ static void log_request(struct conn *c, enum conn_end why)
 	log_field_string(&l, "reason", conn_end_label(why));
 	if (shared_of(c)->setup->modes[c->frontend->mode]->log)
 		shared_of(c)->setup->modes[c->frontend->mode]->log(c, &l);
-	if (c->error && c->target && (why == END_CONNECT_FAILED || why == END_CONNECT_TIMEOUT))
-		log_field_string(&l, "error", net_dial_error(c->target, c->error));
-	else if (h->x.why)
-		log_field_string(&l, "error", h->x.why);
-	else if (c->error)
-		log_field_string(&l, "error", strerror(c->error));
+	if (h->x.why && why != END_CONNECT_FAILED && why != END_CONNECT_TIMEOUT)
+		error = h->x.why;
+	if (error)
+		log_field_string(&l, "error", error);
 	log_end_batched(&l, &c->worker->log);
 }
 

@@ -277,7 +277,10 @@ const char *net_dial_error(const struct address *a, int error)
 	case ETIMEDOUT:
 		return vsock ? "no answer: there is no enclave with this CID, or it hangs" : "no answer in time";
 	case ECONNREFUSED:
-		return "nobody listens there";
+		return a->kind == ADDRESS_UDS_VSOCK ? "nobody listens on this port of the guest, or no VMM on the socket" :
+						      "nobody listens there";
+	case EPROTO:
+		return a->kind == ADDRESS_UDS_VSOCK ? "the VMM's answer to CONNECT is none" : strerror(error);
 	case EAFNOSUPPORT:
 		return vsock ? "this kernel has no vsock: " LOAD : "address family not supported";
 	case EAGAIN:
