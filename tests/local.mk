@@ -251,3 +251,8 @@ TESTS += tests/e2e/kms-wire.py
 
 dist_check_SCRIPTS += tests/e2e/tcp-edges.py
 TESTS += tests/e2e/tcp-edges.py
+dist_check_SCRIPTS += tests/e2e/egress-http.py
+TESTS += tests/e2e/egress-http.py
+
+dist_check_SCRIPTS += tests/e2e/egress-policy.py
+TESTS += tests/e2e/egress-policy.py

@@ -72,7 +72,11 @@ static enum egress_result parse_line(struct egress_request *r, const char *buf, 
 
 bool egress_is_odd_ipv4(const struct host_port *target)
 {
-	return target->kind == HOST_IS_NAME && host_name_is_odd_ipv4(host_port_name(target));
+	struct ip_addr ignored;
+
+	/* "10.0.0.1." is a name by its dot, and an address to who drops that. */
+	return target->kind == HOST_IS_NAME && (host_name_is_odd_ipv4(host_port_name(target)) ||
+						ip_parse(host_port_name(target), &ignored));
 }
 
 const char *egress_http_target(const struct http_head *h, struct host_port *ret)

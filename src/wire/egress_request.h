@@ -83,6 +83,7 @@ enum egress_result egress_request_parse(struct egress_request *r, const void *bu
 
 /* The target of a head that was FOUND; NULL, or why it is 400. */
 const char *egress_http_target(const struct http_head *h, struct host_port *ret);
+/* A name that only looks like an IPv4 address to some: 127.1, 0x7f000001, 127.0.0.1 with a dot behind. */
 bool egress_is_odd_ipv4(const struct host_port *target);
 
 /*
