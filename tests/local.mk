@@ -241,6 +241,15 @@ EXTRA_DIST += tests/e2e/lib/aws_keys.py tests/e2e/lib/aws_standin.py
 dist_check_SCRIPTS += tests/e2e/aws-standin-selftest.py
 TESTS += tests/e2e/aws-standin-selftest.py
 
+dist_check_SCRIPTS += tests/e2e/egress-http.py
+TESTS += tests/e2e/egress-http.py
+
+dist_check_SCRIPTS += tests/e2e/egress-names.py
+TESTS += tests/e2e/egress-names.py
+
+dist_check_SCRIPTS += tests/e2e/egress-policy.py
+TESTS += tests/e2e/egress-policy.py
+
 dist_check_SCRIPTS += tests/e2e/egress-protocols.py
 TESTS += tests/e2e/egress-protocols.py
 
@@ -251,8 +260,3 @@ TESTS += tests/e2e/kms-wire.py
 
 dist_check_SCRIPTS += tests/e2e/tcp-edges.py
 TESTS += tests/e2e/tcp-edges.py
-dist_check_SCRIPTS += tests/e2e/egress-http.py
-TESTS += tests/e2e/egress-http.py
-
-dist_check_SCRIPTS += tests/e2e/egress-policy.py
-TESTS += tests/e2e/egress-policy.py
