@@ -116,19 +116,31 @@ static void attempt_ready(struct ev_loop *loop, ev_io *io, int events)
 		race_report(r);
 }
 
-static void attempt_begin(struct race *r, const struct ip_addr *address)
+/* What time may bring again: addresses are not to blame for it. */
+static bool is_shortage(int error)
 {
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* False where the next must wait. */
+static bool attempt_begin(struct race *r)
+{
+	const struct ip_addr *address = &r->addresses[r->next++];
 	const struct address target = { .kind = ADDRESS_TCP_IP, .ip = *address, .port = r->port };
 	struct attempt *a = r->attempts;
 	int fd = -1, error = -net_dial(&target, 0, &fd);
 
 	if (error == 0) {
 		race_win(r, fd, address);
-		return;
+		return false;
 	}
 	if (error != EINPROGRESS) {
 		r->error = error;
-		return;
+		if (!is_shortage(error))
+			return true;
+		/* Those under way may end it; without any there is nothing to wait for. */
+		r->next = r->under_way ? r->next - 1 : r->n;
+		return false;
 	}
 	while (a->address)
 		a++;
@@ -138,16 +150,14 @@ static void attempt_begin(struct race *r, const struct ip_addr *address)
 	a->io.data = a;
 	ev_io_start(r->loop, &a->io);
 	r->under_way++;
+	return false;
 }
 
 /* Begins one more, passing over those that fail at once, and stands the timer for the next. */
 static void race_go_on(struct race *r)
 {
-	unsigned before = r->under_way;
-
-	while (r->next < r->n && r->under_way == before && r->fd == -1 &&
-	       r->under_way < RACE_UNDER_WAY_MAX)
-		attempt_begin(r, &r->addresses[r->next++]);
+	while (r->next < r->n && r->under_way < RACE_UNDER_WAY_MAX && attempt_begin(r))
+		;
 	ev_timer_stop(r->loop, &r->timer);
 	if (r->next < r->n && r->under_way < RACE_UNDER_WAY_MAX && r->fd == -1) {
 		ev_timer_set(&r->timer, RACE_DELAY_MS / 1000., 0.);

@@ -4,7 +4,8 @@
  *
  * Addresses are tried in the order given, interleaved by family, a new one 250 ms after
  * the last or at once when one fails; the first to connect wins and the others are
- * closed.  Each socket has TCP_NODELAY and SO_KEEPALIVE (60 s, then 6 probes 10 s apart).
+ * closed.  Without a descriptor for one more, those under way go on and it is tried again
+ * later.  Each socket has TCP_NODELAY and SO_KEEPALIVE (60 s, then 6 probes 10 s apart).
  * The whole is bounded by the caller's own deadline, who cancels.
  */
 #ifndef NET_RACE_H

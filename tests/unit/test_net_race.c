@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -255,6 +256,51 @@ static void sockets_are_bounded(void **state)
 	silent_end(silent);
 }
 
+/* The next address waits for a descriptor while the first is silent. */
+static void without_descriptors(void **state)
+{
+	const struct ip_addr a[] = { local(4), local(1) };
+	int silent = silent_at(4), highest;
+	struct rlimit before, none;
+
+	(void)state;
+	race_start(loop, a, 2, port, done, &result);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	highest = dup(0);
+	close(highest);
+	none = before;
+	none.rlim_cur = (rlim_t)highest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(dup(0), -1);
+	ev_sleep(RACE_DELAY_MS / 1000.);
+	ev_run(loop, EVRUN_ONCE); /* the timer comes, and finds none */
+	assert_int_equal(result.times, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ev_run(loop, 0);
+	assert_int_equal(result.times, 1);
+	assert_true(result.fd >= 0);
+	silent_end(silent);
+}
+
+/* None at all: the error says so. */
+static void without_any_descriptor(void **state)
+{
+	const struct ip_addr a[] = { local(1), local(2) };
+	struct rlimit before, none;
+	int highest = dup(0);
+
+	(void)state;
+	close(highest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = (rlim_t)highest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	race_start(loop, a, 2, port, done, &result);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ev_run(loop, 0);
+	assert_int_equal(result.fd, -EMFILE);
+}
+
 static void cancelled(void **state)
 {
 	const struct ip_addr a[] = { local(1), local(2) };
@@ -290,6 +336,8 @@ int main(void)
 		TEST(next_after_a_while_when_one_is_silent, "silence begins the next after 250 ms"),
 		TEST(families_take_turns, "families take turns, the first one's first"),
 		TEST(sockets_are_bounded, "no more sockets at one time than there may be"),
+		TEST(without_descriptors, "without a descriptor for the next it is tried again later"),
+		TEST(without_any_descriptor, "without any the error says so"),
 		TEST(cancelled, "a cancelled race tells nothing and leaves nothing"),
 		TEST(cancelled_from_done, "cancelling from done() does nothing"),
 	};
