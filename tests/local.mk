@@ -213,8 +213,8 @@ TESTS += tests/e2e/https-route.py
 dist_check_SCRIPTS += tests/e2e/tcp-relay.py
 TESTS += tests/e2e/tcp-relay.py
 
-dist_check_SCRIPTS += tests/e2e/names-and-ttl.py tests/e2e/uds-vsock.py
-TESTS += tests/e2e/names-and-ttl.py tests/e2e/uds-vsock.py
+dist_check_SCRIPTS += tests/e2e/names-and-ttl.py tests/e2e/resolv-conf-changes.py tests/e2e/uds-vsock.py
+TESTS += tests/e2e/names-and-ttl.py tests/e2e/resolv-conf-changes.py tests/e2e/uds-vsock.py
 
 dist_check_SCRIPTS += tests/e2e/master-watches-the-engine.py
 TESTS += tests/e2e/master-watches-the-engine.py
