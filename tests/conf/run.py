@@ -136,6 +136,11 @@ def import_case(path):
             with open(text, "wb") as out:
                 out.write(got.stdout)
             ok = run("--dump", text, "-f").stdout == run("--dump", path, "-f").stdout != b""
+            # As the service has it: nothing but the environment names the file.
+            env["PROXY_CONFIG"] = path
+            ok = ok and subprocess.run([teeproxy, "--dump"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout == \
+                run("--dump", path, "-f").stdout
+            del env["PROXY_CONFIG"]
     golden(ok, "import " + os.path.basename(path)[:-5], (path[:-5] + ".conf", got.stdout), (path[:-5] + ".err", got.stderr))
     env.pop("TEE_T_KMS_KEY", None)
 
