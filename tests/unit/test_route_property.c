@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { COMPARISONS = 150000 };
 #else
 enum { COMPARISONS = 1000000 };
