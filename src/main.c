@@ -43,6 +43,7 @@ static void usage(FILE *out)
 	      "       teeproxy --check[=strict,json] [-f FILE] [--env-file FILE]\n"
 	      "       teeproxy --dump [-f FILE]              the configuration as understood\n"
 	      "       teeproxy --explain FRONTEND [sni=NAME] [host=NAME] [path=PATH] [alpn=P] [from=WHO] [-f FILE]\n"
+	      "       teeproxy --explain FRONTEND to=HOST:PORT [address=IP] [from=WHO] [-f FILE]\n"
 	      "       teeproxy --format [-f FILE]            the file laid out canonically\n"
 	      "       teeproxy --import JSON                 the seed system's proxy-config.json as teeproxy.conf\n"
 	      "       teeproxy --keywords | --version | --help\n"

@@ -10,6 +10,8 @@
 #include "config/diagnostics.h"
 #include "route/explain.h"
 #include "route/path.h"
+#include "route/policy.h"
+#include "wire/egress_request.h"
 #include "wire/host_name.h"
 
 enum { NEAR_MAX = 3 };
@@ -22,6 +24,9 @@ struct question {
 	struct buffer alpns;
 	struct ip_addr from;
 	struct route_query query;
+	struct host_port to;	/* egress */
+	struct ip_addr address;
+	bool has_to, has_address;
 };
 
 static bool wrong(struct question *q, const char *format, const char *value)
@@ -99,6 +104,19 @@ static bool read_from(struct question *q, const char *value)
 	return true;
 }
 
+static bool read_egress(struct question *q, const char *word, size_t len, const char *value)
+{
+	if (len == 2 && strncmp(word, "to", 2) == 0) {
+		q->has_to = host_port_parse(slice_of_string(value), &q->to) && q->to.has_port;
+		return q->has_to || wrong(q, "to takes HOST:PORT, an IPv6 address in brackets, got \"@\"", value);
+	}
+	if (len == 7 && strncmp(word, "address", 7) == 0) {
+		q->has_address = ip_parse(slice_of_string(value), &q->address);
+		return q->has_address || wrong(q, "address takes an IPv4 or IPv6 address, got \"@\"", value);
+	}
+	return wrong(q, "this frontend's mode knows nothing of \"@\"", word);
+}
+
 static bool read_word(struct question *q, const char *word)
 {
 	const char *equals = strchr(word, '=');
@@ -111,6 +129,8 @@ static bool read_word(struct question *q, const char *word)
 	len = (size_t)(equals - word);
 	if (len == 4 && strncmp(word, "from", 4) == 0)
 		return read_from(q, value);
+	if (mode == MODE_EGRESS)
+		return read_egress(q, word, len, value);
 	if ((mode == MODE_HTTPS && len == 3 && strncmp(word, "sni", 3) == 0) ||
 	    (mode == MODE_HTTP && len == 4 && strncmp(word, "host", 4) == 0))
 		return read_name(q, value);
@@ -160,6 +180,100 @@ static void answer(struct question *q)
 	route_scratch_free(scratch);
 }
 
+/* --- egress --- */
+
+/* What `direct` by this rule does with an address. */
+static void answer_direct(struct question *q, size_t rule, const struct ip_addr *a)
+{
+	const struct config_frontend *f = q->frontend;
+	enum route_own_result own = route_policy_is_own(f->policy, a, q->to.port);
+	struct address_verdict v;
+	char text[IP_TEXT_SIZE], block[IP_TEXT_SIZE + 4];
+	bool allowed = route_policy_judge(f->policy, rule, a, q->to.port, &v);
+
+	ip_format(a, text);
+	if (own == ROUTE_OWN)
+		buffer_printf(q->out, "    %s port %u is refused: it is a listener of this configuration\n", text,
+			      (unsigned)q->to.port);
+	else if (!allowed && f->address_policy)
+		buffer_printf(q->out, "    %s is refused by the address policy: it is %s, %s, and the rule has no"
+			      " prefix inside of that\n", text, v.why, ip_cidr_format(v.block, block));
+	else if (v.class == ADDRESS_PUBLIC)
+		buffer_printf(q->out, "    %s is dialled: it is public\n", text);
+	else
+		buffer_printf(q->out, "    %s is dialled: it is %s, and %s\n", text, v.why,
+			      allowed ? "the rule opens it" : "the address policy is off");
+	if (own == ROUTE_OWN_IF_LOCAL)
+		buffer_printf(q->out, "    but refused where it is an address of this machine: a listener has port %u"
+			      " of all of them\n", (unsigned)q->to.port);
+}
+
+static void answer_policy(struct question *q, const struct route_ask *ask, struct route_scratch *scratch)
+{
+	const struct config_frontend *f = q->frontend;
+	struct route_near near[NEAR_MAX];
+	size_t rule = f->n_rules, n;
+	const enum route_policy_result result = route_policy_match(f->policy, scratch, ask, &rule);
+
+	switch (result) {
+	case POLICY_FOUND:
+		put_rule(q->out, &f->rules[rule], "");
+		if (f->rules[rule].target.kind != TARGET_DIRECT)
+			break;
+		if (ask->address)
+			answer_direct(q, rule, ask->address);
+		else if (ask->lookup_failed)
+			buffer_add_string(q->out, "    which needs an address: refused\n");
+		else
+			buffer_add_string(q->out, "    to each address of it that the address policy allows; ask of one with address=IP\n");
+		break;
+	case POLICY_MISS:
+		buffer_add_string(q->out, "no rule takes it: reject\n");
+		break;
+	case POLICY_LIMIT:
+		buffer_add_string(q->out, "a regex ran past its match limit: the connection is refused\n");
+		break;
+	case POLICY_LOOK_UP:
+		return;
+	}
+	n = route_explain_policy(q->arena, f->route_rules, f->n_rules, scratch, ask, rule, NEAR_MAX, near);
+	for (size_t i = 0; i < n; i++) {
+		put_rule(q->out, &f->rules[near[i].rule], "not ");
+		buffer_printf(q->out, "    because %s\n", near[i].why);
+	}
+}
+
+static bool answer_egress(struct question *q)
+{
+	struct route_ask ask = { .vouched = q->query.vouched, .cid = q->query.cid, .port = q->to.port };
+	struct route_scratch *scratch;
+	size_t rule;
+
+	if (!q->has_to)
+		return wrong(q, "what goes where? frontend \"@\" is asked with to=HOST:PORT", q->frontend->name);
+	if (egress_is_odd_ipv4(&q->to)) {
+		buffer_printf(q->out, "\"%s\" is an odd spelling of an IPv4 address: refused before any rule\n", q->to.name);
+		return true;
+	}
+	if (q->to.kind != HOST_IS_NAME && q->has_address)
+		return wrong(q, "\"@\" is an address already: address=IP is for names", q->to.name);
+	if (q->to.kind == HOST_IS_NAME)
+		ask.name = host_port_name(&q->to);
+	else
+		ask.address = &q->to.addr;
+	if (q->has_address)
+		ask.address = &q->address;
+	scratch = route_scratch_new();
+	if (route_policy_match(q->frontend->policy, scratch, &ask, &rule) == POLICY_LOOK_UP) {
+		buffer_printf(q->out, "a rule for addresses comes first: %s is looked up; ask of one with address=IP\n"
+			      "if it has none:\n", q->to.name);
+		ask.lookup_failed = true;
+	}
+	answer_policy(q, &ask, scratch);
+	route_scratch_free(scratch);
+	return true;
+}
+
 bool config_explain(const struct config *c, const char *frontend, char *const *words,
 		    size_t n_words, struct buffer *out)
 {
@@ -168,12 +282,11 @@ bool config_explain(const struct config *c, const char *frontend, char *const *w
 
 	q.frontend = find_frontend(&q, frontend);
 	good = q.frontend != NULL;
-	if (good && q.frontend->mode == MODE_EGRESS)
-		good = wrong(&q, "what egress rules take depends on addresses too and cannot be explained yet: \"@\"",
-			     frontend);
 	for (size_t i = 0; good && i < n_words; i++)
 		good = read_word(&q, words[i]);
-	if (good)
+	if (good && q.frontend->mode == MODE_EGRESS)
+		good = answer_egress(&q);
+	else if (good)
 		answer(&q);
 	buffer_fini(&q.alpns);
 	arena_free(q.arena);

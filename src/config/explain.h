@@ -13,7 +13,7 @@
 struct buffer;
 
 /*
- * words are NAME=VALUE: sni, host, path, alpn (several), from.  True with the
+ * words are NAME=VALUE: sni, host, path, alpn (several), from; to and address for egress.  True with the
  * answer in out; false with what is wrong with the question in out.
  */
 bool config_explain(const struct config *c, const char *frontend, char *const *words,

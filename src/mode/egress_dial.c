@@ -328,6 +328,12 @@ static void look_up(struct conn *c)
 		egress_fail(c, END_ENCLAVE_LOOKUPS);
 		return;
 	}
+	/* Others may have their turn from here on, and read where our bytes are. */
+	if (!pump_keep(&c->up)) {
+		limits_looked_up(e->limits);
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
 	resolve_query_init(&e->query, looked_up);
 	if (!r || resolve_start(r, &e->query, host_port_name(&e->target), &answer)) {
 		limits_looked_up(e->limits);

@@ -226,3 +226,98 @@ void route_explain(struct arena *a, const struct route_table *table,
 	ret->near = near;
 	ret->n_near = n;
 }
+
+/* --- egress --- */
+
+static const char *ports_text(struct arena *a, const struct route_where *w)
+{
+	const char *text = "";
+
+	for (size_t i = 0; i < w->n_ports; i++) {
+		const struct route_ports *p = &w->ports[i];
+		const char *comma = i ? " or " : "";
+
+		if (p->first == 1 && p->last == 65535)
+			text = "*";
+		else if (p->first == p->last)
+			text = arena_printf(a, "%s%s%u", text, comma, (unsigned)p->first);
+		else
+			text = arena_printf(a, "%s%s%u-%u", text, comma, (unsigned)p->first, (unsigned)p->last);
+	}
+	return text;
+}
+
+static bool place_takes(const struct route_where *w, struct route_scratch *s, const struct route_ask *ask)
+{
+	static const struct route_ports all = { 1, 65535 };
+	struct route_where any_port = *w;
+
+	any_port.ports = &all;
+	any_port.n_ports = 1;
+	return route_where_takes(&any_port, s, ask);
+}
+
+/* Why this alternative does not take ask, and how far off it is. */
+static const char *where_why(struct arena *a, const struct route_where *w, struct route_scratch *s,
+			     const struct route_ask *ask, unsigned *ret_distance)
+{
+	char cidr[IP_TEXT_SIZE + 4], address[IP_TEXT_SIZE];
+
+	*ret_distance = NEAR_ONE_OFF;
+	if (place_takes(w, s, ask))
+		return arena_printf(a, "port %u is not %s", (unsigned)ask->port, ports_text(a, w));
+	*ret_distance = NEAR_FAR;
+	if (w->is_cidr && !ask->address)
+		return arena_printf(a, "no address is known, and it is for %s", ip_cidr_format(&w->cidr, cidr));
+	if (w->is_cidr)
+		return arena_printf(a, "%s is not in %s", ip_format(ask->address, address),
+				    ip_cidr_format(&w->cidr, cidr));
+	if (!ask->name.ptr)
+		return arena_printf(a, "%s takes names, and this is an address", pattern_text(a, &w->pattern));
+	*ret_distance = pattern_distance(&w->pattern, ask->name);
+	return pattern_why(a, &w->pattern, ask->name);
+}
+
+static struct verdict judge_policy(struct arena *a, const struct route_rule *rule, size_t number,
+				   struct route_scratch *s, const struct route_ask *ask)
+{
+	struct verdict v = { { number, ROUTE_MATCHER_NONE, "an earlier rule takes it" }, NEAR_SHADOWED };
+	const struct route_query q = { .vouched = ask->vouched, .cid = ask->cid };
+	unsigned nearest = NEAR_FAR + 1;
+	const char *why = NULL;
+	bool takes = rule->n_to == 0;
+
+	for (size_t i = 0; i < rule->n_to && !takes; i++) {
+		unsigned distance;
+		const char *this_why;
+
+		takes = route_where_takes(&rule->to[i], s, ask);
+		this_why = takes ? NULL : where_why(a, &rule->to[i], s, ask, &distance);
+		if (this_why && distance < nearest) {
+			nearest = distance;
+			why = this_why;
+		}
+	}
+	if (!takes) {
+		refuse(&v, ROUTE_MATCHER_TO, why);
+		v.distance = nearest;
+	}
+	if (rule->n_who > 0 && !from_who_takes(rule, &q))
+		refuse(&v, ROUTE_MATCHER_FROM, from_why(a, &q));
+	return v;
+}
+
+size_t route_explain_policy(struct arena *a, const struct route_rule *rules, size_t n_rules,
+			    struct route_scratch *s, const struct route_ask *ask, size_t taken,
+			    size_t max_near, struct route_near *ret_near)
+{
+	struct verdict *best = arena_calloc(a, max_near + 1, sizeof(*best));
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_rules; i++)
+		if (i != taken)
+			n = insert(best, n, max_near, judge_policy(a, &rules[i], i, s, ask));
+	for (size_t i = 0; i < n; i++)
+		ret_near[i] = best[i].near;
+	return n;
+}

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "route/policy.h"
 #include "route/rules.h"
 
 enum route_matcher {
@@ -20,6 +21,7 @@ enum route_matcher {
 	ROUTE_MATCHER_ALPN,
 	ROUTE_MATCHER_PATH,
 	ROUTE_MATCHER_FROM,
+	ROUTE_MATCHER_TO,
 };
 
 struct route_near {
@@ -39,5 +41,13 @@ struct route_explanation {
 void route_explain(struct arena *a, const struct route_table *table,
 		   const struct route_rule *rules, size_t n_rules, struct route_scratch *s,
 		   const struct route_query *q, size_t max_near, struct route_explanation *ret);
+
+/*
+ * The same for egress rules: those that come nearest to ask, without the one that is taken
+ * (n_rules: none).  The number written to ret_near, which has room for max_near.
+ */
+size_t route_explain_policy(struct arena *a, const struct route_rule *rules, size_t n_rules,
+			    struct route_scratch *s, const struct route_ask *ask, size_t taken,
+			    size_t max_near, struct route_near *ret_near);
 
 #endif

@@ -320,7 +320,7 @@ bool route_policy_judge(const struct route_policy *p, size_t rule, const struct 
 	return false;
 }
 
-static bool where_takes(const struct route_where *w, struct route_scratch *s, const struct route_ask *ask)
+bool route_where_takes(const struct route_where *w, struct route_scratch *s, const struct route_ask *ask)
 {
 	if (!port_takes(w, ask->port))
 		return false;
@@ -337,7 +337,7 @@ bool route_policy_rule_takes(const struct route_rule *rule, struct route_scratch
 	if (!who_takes(rule, ask))
 		return false;
 	for (size_t i = 0; i < rule->n_to; i++)
-		if (where_takes(&rule->to[i], s, ask))
+		if (route_where_takes(&rule->to[i], s, ask))
 			return true;
 	return rule->n_to == 0;
 }

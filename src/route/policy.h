@@ -80,6 +80,8 @@ enum route_own_result route_policy_is_own(const struct route_policy *p, const st
 bool route_policy_judge(const struct route_policy *p, size_t rule, const struct ip_addr *a,
 			uint16_t port, struct address_verdict *ret);
 
+/* Does one alternative of a "to" take ask?  The slow way, as the next. */
+bool route_where_takes(const struct route_where *w, struct route_scratch *s, const struct route_ask *ask);
 /* For --explain and tests: does this one rule take ask?  The slow way. */
 bool route_policy_rule_takes(const struct route_rule *rule, struct route_scratch *s,
 			     const struct route_ask *ask);
