@@ -91,6 +91,16 @@ def http_url(name, path):
 	return ["--resolve", "%s:%d:127.0.0.1" % (name, http), "http://%s:%d%s" % (name, http, path)]
 
 
+def egress_url(name, url):
+	"""As an enclave asks: SOCKS5 on a Unix socket, where on vsock its CID would say who it is."""
+	return ["--noproxy", "", "--proxy", "socks5h://localhost%s/%s-egress.sock" % (DIR, name), url]
+
+
+def egress_plain(name, url):
+	"""The same as HTTP: the whole URL in the request."""
+	return ["-i", "--unix-socket", "%s/%s-egress.sock" % (DIR, name), "--request-target", url, url]
+
+
 challenge = "/.well-known/acme-challenge/a-token"
 for name in enclaves:
 	show("https: the name in the ClientHello leads to %s, whose own certificate curl checks" % name,
@@ -102,6 +112,11 @@ for name in enclaves:
 show("http: anything else is sent to https", ["-i"] + http_url("tee-k.demo.test", "/"), "308 ")
 show("http: a host no rule knows", ["-i"] + http_url("other.test", "/"), "421 ")
 show("tcp: a port of its own, whatever the name", https_url("tee-k", tcp), "this is tee-k,")
+show("egress: tee-k reaches tee-t, whose own certificate it checks",
+     ["--cacert", enclaves["tee-t"].crt] + egress_url("tee-k", "https://tee-t.demo.test/"), "this is tee-t,")
+show("egress: and nobody reaches the instance's credentials",
+     egress_plain("tee-k", "http://169.254.169.254/latest/meta-data/"), "403 ")
+show("egress: tee-t may reach tee-k and nothing else", egress_plain("tee-t", "http://example.org/"), "403 ")
 
 if wrong:
 	print("\nThe proxy's log:\n" + proxy.log())
@@ -110,6 +125,8 @@ if keep and not wrong:
 	commands = [https_url("tee-k"), https_url("tee-t")]
 	if "http" not in left_out:
 		commands.append(http_url("tee-t.demo.test", challenge))
+	if "egress" not in left_out:
+		commands.append(["--cacert", enclaves["tee-k"].crt] + egress_url("tee-t", "https://tee-k.demo.test/"))
 	for command in commands:
 		print("   curl " + " ".join(shlex.quote(w) for w in command))
 	sys.stdout.flush()
