@@ -223,7 +223,6 @@ static void attempt_ended(struct call *c);
 static bool set_attempt(struct job *job, const struct credentials_grant *g, const char *region, const char *url)
 {
 	struct call *c = &job->attempt;
-	uint32_t left = left_ms(job);
 
 	snprintf(job->target, sizeof(job->target), "X-Amz-Target: %s", job->call.target);
 	secret_fini(&job->token);
@@ -241,7 +240,7 @@ static bool set_attempt(struct job *job, const struct credentials_grant *g, cons
 	c->region = region;
 	c->access_key_id = g->keys->access_key_id;
 	c->secret = g->keys->secret;
-	c->timeout_ms = left < ATTEMPT_MS ? left : ATTEMPT_MS;
+	c->timeout_ms = ATTEMPT_MS; /* the job's own deadline may come first */
 	c->answer_max = JSON_ANSWER_MAX;
 	c->done = attempt_ended;
 	return true;
