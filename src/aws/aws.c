@@ -179,16 +179,29 @@ static void finish_noted(struct job *job)
 static void deadline_over(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct job *job = container_of(timer, struct job, deadline);
+	struct aws_call *call = &job->call;
+	char before[256];
 
 	(void)loop;
 	(void)events;
-	if (job->noted && !job->attempt.active)
+	if (job->noted && !job->attempt.active) {
 		finish_noted(job);
-	else if (job->noted)
-		finish(job, AWS_TIMED_OUT); /* what the attempt before said stands */
+		return;
+	}
+	/* What the attempt before got is no answer, but may say why. */
+	if (!job->noted)
+		*before = '\0';
+	else if (call->status)
+		snprintf(before, sizeof(before), "; the attempt before: %u %s", call->status, call->error_code);
 	else
-		finish_saying(job, AWS_TIMED_OUT, job->item.under_way ? "no answer in time"
-								       : "its turn did not come in time");
+		snprintf(before, sizeof(before), "; the attempt before: %.200s", call->error_message);
+	secret_free_bytes(call->answer, call->answer_len);
+	call->answer = NULL;
+	call->answer_len = 0;
+	call->status = 0;
+	call->error_code[0] = '\0';
+	finish_saying(job, AWS_TIMED_OUT, "%s%s", job->item.under_way ? "no answer in time" : "its turn did not come in time",
+		      before);
 }
 
 /* --- attempts --- */
