@@ -74,10 +74,12 @@ class Identity:
 class Seen:
 	"""One request: service ("kms", "sts", "logs", "imds", "container"), operation, access_key (None:
 	not signed), region, headers (lower case), body, connection (a number), status and code of the
-	answer (None: a fault that had none), fault (its name)."""
+	answer (None: a fault that had none), fault (its name), began and ended (seconds of the
+	monotonic clock; ended is None while it is under way)."""
 
 	def __init__(self, **what):
-		self.status = self.code = self.fault = None
+		self.status = self.code = self.fault = self.ended = None
+		self.began = time.monotonic()
 		self.__dict__.update(what)
 
 	def json(self):
@@ -374,6 +376,8 @@ class Aws:
 		except AwsError as e:
 			seen.status, seen.code = e.status, e.code
 			return on_error(e)
+		finally:
+			seen.ended = time.monotonic()
 
 	# --- KMS, Logs, STS
 
@@ -504,6 +508,16 @@ class Aws:
 		if seen.headers.get("authorization") != authorization:
 			raise AwsError("Unauthorized", "the token is wrong", 401)
 		return http(200, json.dumps(handed_out(who)).encode(), "application/json")
+
+
+def most_at_once(requests):
+	"""How many of these were under way at one time, at most."""
+	edges = sorted([(s.began, 1) for s in requests] + [(s.ended, -1) for s in requests if s.ended])
+	now = most = 0
+	for _, step in edges:
+		now += step
+		most = max(most, now)
+	return most
 
 
 def stamp(when):

@@ -82,7 +82,7 @@ def encode(request):
 @functools.lru_cache(None)
 def one_aws():
 	"""The stand-in that all worlds of a test share, and the keys of both enclaves."""
-	aws = Aws()
+	aws = Aws(names=["kms.aws.test"])
 	return aws, aws.keys.add(ARN_K, aliases=["alias/tee-k"]), aws.keys.add(ARN_T, aliases=["alias/tee-t"])
 
 
