@@ -222,6 +222,9 @@ TESTS += tests/e2e/master-watches-the-engine.py
 dist_check_SCRIPTS += tests/e2e/reload-loses-nothing.py
 TESTS += tests/e2e/reload-loses-nothing.py
 
+dist_check_SCRIPTS += tests/e2e/refuses-to-start.py
+TESTS += tests/e2e/refuses-to-start.py
+
 dist_check_SCRIPTS += tests/e2e/limits.py
 TESTS += tests/e2e/limits.py
 

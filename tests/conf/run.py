@@ -117,7 +117,9 @@ def format_case(path):
             out.write(first.stdout)
         second = run("--format", again, "-f")
         same = run("--dump", again, "-f").stdout == run("--dump", path, "-f").stdout
+    comments = [line.strip() for line in open(path, "rb") if line.lstrip().startswith(b"#")]
     ok = first.returncode == 0 and second.stdout == first.stdout and (same or b"include" in first.stdout)
+    ok = ok and all(comment in first.stdout for comment in comments)
     if "/format/" in path:
         golden(ok, "format " + os.path.basename(path)[:-5], (path[:-5] + ".out", first.stdout))
     else:
