@@ -98,6 +98,8 @@ libteeproxy_a_SOURCES = \
 	src/conn/reach.c \
 	src/conn/reach.h \
 	src/conn/relay.c \
+	src/conn/send_proxy.c \
+	src/conn/send_proxy.h \
 	src/conn/side.c \
 	src/engine/engine.c \
 	src/engine/engine.h \

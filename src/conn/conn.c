@@ -14,6 +14,7 @@
 #include "conn/balance.h"
 #include "conn/life.h"
 #include "conn/reach.h"
+#include "conn/send_proxy.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
 
@@ -224,10 +225,17 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 
 /* --- reaching the other side --- */
 
+static void dial_failed(struct conn *c, int error);
 static void dial_next(struct conn *c);
 
 static void conn_connected(struct conn *c)
 {
+	int r = send_proxy(c);
+
+	if (r < 0) {
+		dial_failed(c, -r);
+		return;
+	}
 	c->connected = ev_now(c->worker->loop);
 	c->error = 0;
 	if (conn_mode(c)->connected) {
@@ -337,7 +345,7 @@ static void dial_next(struct conn *c)
 		return;
 	}
 	server_is(c, next);
-	speaks = is_tunnel(c) && c->server.tcp && c->up.len > 0;
+	speaks = is_tunnel(c) && c->server.tcp && c->up.len > 0 && !send_proxy_version(c->rule);
 	r = speaks ? net_dial_to_speak(c->target, &fd) : net_dial(c->target, ms, &fd);
 	if (r < 0 && r != -EINPROGRESS) {
 		balance_release(c->worker, c->rule, c->target);
@@ -350,9 +358,10 @@ static void dial_next(struct conn *c)
 	c->up.nagles = speaks;
 	/*
 	 * A near TCP peer has answered by now: sending asks, and is what comes next anyway,
-	 * but for a proxy that must be asked first.
+	 * but for a proxy that must be asked first, and behind a PROXY header.
 	 */
-	if (r != 0 && c->up.len > 0 && c->server.tcp && c->rule->target.kind != TARGET_VIA) {
+	if (r != 0 && c->up.len > 0 && c->server.tcp && c->rule->target.kind != TARGET_VIA &&
+	    !send_proxy_version(c->rule)) {
 		sent = pump_flush(&c->up, fd);
 		if (sent == -1) {
 			dial_failed(c, errno);

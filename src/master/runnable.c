@@ -36,12 +36,6 @@ static bool frontend_is_runnable(const struct config_frontend *f, const struct m
 		if (f->listens[i].n_accept_proxy_from)
 			ok = missing(&f->listens[i].place, "accept-proxy");
 	}
-	for (size_t i = 0; i < f->n_rules; i++) {
-		const struct config_target *t = &f->rules[i].target;
-
-		if (t->send_proxy)
-			ok = missing(&f->rules[i].place, "send-proxy");
-	}
 	return ok;
 }
 
@@ -56,8 +50,6 @@ bool config_is_runnable(const struct config *c, const struct mode_ops *const *mo
 
 		if (b->check != CHECK_NONE)
 			ok = missing(&b->place, "check");
-		if (b->send_proxy)
-			ok = missing(&b->place, "send-proxy");
 	}
 	if (c->global.has_admin)
 		ok = missing(&c->global.admin.place, "admin");
