@@ -535,9 +535,10 @@ static void conn_event(void *who, int events)
 	struct pump *in = client ? &c->up : &c->down;
 
 	if (events & READY_URGENT)
-		in->exact = s->tcp = false;
+		in->exact = false;
 	in->readable |= (events & (READY_READ | READY_END)) != 0;
-	in->ending |= (events & READY_END) && s->tcp;
+	/* An edge comes once: where a short read says that all is read, the end must be known from it, too. */
+	in->ending |= (events & READY_END) && in->exact;
 	switch (c->state) {
 	case CONN_HELLO:
 		hello_read(c);

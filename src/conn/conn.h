@@ -83,7 +83,7 @@ struct mode_ops {
 struct conn_side {
 	int fd;		/* -1: none */
 	bool is_server;
-	bool tcp;	/* READY_END can be trusted */
+	bool tcp;
 	bool listed, writes; /* in worker.ready; for room, too */
 	ev_io io;	/* for modes that wait for levels: conn_watch() */
 };

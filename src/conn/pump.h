@@ -58,7 +58,7 @@ struct pump {
 	uint64_t allowance;	/* bytes that may still be read; UINT64_MAX: no limit */
 	uint64_t marked;	/* total when the deadline was last moved */
 	bool readable;		/* the sender may have bytes, or an end */
-	bool ending;		/* it has ended: behind a short read comes nothing (TCP) */
+	bool ending;		/* it has ended: behind a short read that took all comes nothing */
 	bool exact;		/* a short read took all there was */
 	bool eof;		/* read; shut: passed on */
 	bool shut;
