@@ -84,6 +84,16 @@ static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int
 	return r;
 }
 
+/*
+ * EPIPE from who has said its end is no failure but on TCP, where it takes a reset to come to
+ * that: a vsock or a Unix socket says so at once of a peer that has just closed, so of each TLS
+ * connection whose last alert crosses the other's.
+ */
+static bool has_left(const struct pump *says, const struct conn_side *side)
+{
+	return errno == EPIPE && says->eof && !side->tcp;
+}
+
 static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
 {
 	enum pump_result r;
@@ -94,7 +104,8 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 	r = relay_pump(c, p, from->fd, to->fd);
 	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
 		/* Who takes no more may have said something first, a refusal of an upload say. */
-		c->error = errno;
+		if (!has_left(p == &c->up ? &c->down : &c->up, to))
+			c->error = errno;
 		pump_cut(p);
 		return;
 	}
@@ -112,13 +123,13 @@ static void relay_after(struct conn *c)
 		return;
 	if (c->up.shut && c->down.shut) {
 		if (c->down.cut)
-			conn_end(c, END_CLIENT_ERROR);
+			conn_end(c, c->error ? END_CLIENT_ERROR : END_DONE);
 		else if (!c->up.cut)
 			conn_end(c, END_DONE);
 		else if (shutdown(c->client.fd, SHUT_WR) == -1)
 			conn_end(c, END_SERVER_ERROR);
 		else /* what the client still sends must not cost it the answer */
-			conn_linger(c, END_SERVER_ERROR);
+			conn_linger(c, c->error ? END_SERVER_ERROR : END_DONE);
 		return;
 	}
 	relay_deadline(c);

@@ -425,7 +425,7 @@ static bool kms_read(struct conn *c)
 		conn_end(c, END_NO_MEMORY);
 		return true;
 	}
-	n = recv(c->client.fd, k->in + k->len, k->size - k->len, 0);
+	n = net_receive(c->client.fd, k->in + k->len, k->size - k->len);
 	if (n > 0)
 		k->len += (size_t)n;
 	else if (n == 0)
