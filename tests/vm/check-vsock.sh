@@ -10,16 +10,23 @@ for program in qemu-system-x86_64 busybox cpio lz4 xz zstd setpriv apt-get; do
 	command -v "$program" >/dev/null || skip "no $program here, so no guest to run in"
 done
 export PYTHONDONTWRITEBYTECODE=1
-run=("$here/run.sh" --host-root --timeout 280 --memory 1536)
-guest="env TEEPROXY='$TEEPROXY' top_srcdir='$top_srcdir' top_builddir='$top_builddir' PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3"
+run=("$here/run.sh" --host-root --timeout 600 --memory 1536)
+guest="env TEEPROXY='$TEEPROXY' top_srcdir='$top_srcdir' top_builddir='$top_builddir' PYTHONDONTWRITEBYTECODE=1"
 # Where the guest's kernel cannot be fetched there is nothing to say about teeproxy.
 "$here/run.sh" "$here/guest" -c true || skip "a guest cannot be made here: see above"
 case $1 in
 vsock)
-	"${run[@]}" "$here" -c "$guest ./vsock-in-guest.py"
+	"${run[@]}" "$here" -c "$guest /usr/bin/python3 ./vsock-in-guest.py"
 	;;
 nitro)
-	"${run[@]}" --topology C --enclave 16=nitro-enclave.py --enclave 17=nitro-enclave.py --enclave-dir "$here" \
-		--enclave-host-root "$here" -c "$guest ./nitro-in-parent.py"
+	status=0
+	for way in drop/rst rst/silent; do
+		unknown=${way%/*} death=${way#*/}
+		echo "# unknown CIDs: $unknown, death of an enclave: $death"
+		"${run[@]}" --topology C --unknown "$unknown" --death "$death" --enclave 16=nitro-enclave.py \
+			--enclave 17=nitro-enclave.py --enclave-dir "$here" --enclave-host-root "$here" \
+			-c "$guest UNKNOWN=$unknown DEATH=$death /usr/bin/python3 ./nitro-in-parent.py" || status=$?
+	done
+	exit $status
 	;;
 esac

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# What runs in an enclave guest: HTTPS on 8443, HTTP on 8080, and a shell for the test on 9000:
+# What runs in an enclave guest: HTTPS on 8443, HTTP on 8080, echo on 7, and a shell for the test on 9000:
 # one JSON array a line, ["egress", HOST, PORT] or ["kms", REQUEST], done from in here, as only
 # an enclave's own kernel can give a connection its CID.
 import os
@@ -48,6 +48,7 @@ def commands(s, peer):
 
 enclave = Enclave(name, [name + ".nitro.test"], "vsock:*:8443")
 plain = Server(http_handler(name), "vsock:*:8080")
+echo = Server(echo_handler, "vsock:*:7")
 shell = Server(commands, "vsock:*:9000")
 print("enclave %s serves" % name, flush=True)
 while True:
