@@ -28,7 +28,9 @@ if [ ! -e "$cache/base/.complete" ]; then
 	touch "$cache/base/.complete"
 fi
 root=$(mktemp -d "$cache/run.XXXXXX")
-trap 'umount -R "$root/proc" 2>/dev/null || :; rm -rf --one-file-system "$root"' EXIT
+trap 'umount -R "$root" 2>/dev/null || :; rm -rf --one-file-system "$root"' EXIT
+# A mount of its own, as the root of a machine is: unshare(1) asks for one.
+mount --bind "$root" "$root"
 cp -a --reflink=auto "$cache/base/." "$root/"
 mount -t proc proc "$root/proc"
 
