@@ -25,6 +25,7 @@
 #include "aws/aws.h"
 #include "aws/kms.h"
 #include "engine/engine.h"
+#include "engine/limits.h"
 #include "engine/worker.h"
 #include "log/log.h"
 #include "route/rules.h"
@@ -55,6 +56,7 @@ struct kms {
 	struct json_writer out;
 	size_t sent;		/* of out */
 	struct aws_call *call;	/* under way, or NULL */
+	struct limits_enclave *limits;	/* that count the connection, or NULL */
 	bool may_read, may_write;	/* not yet EAGAIN */
 	bool eof, closing;	/* the client ended; nothing more is answered after this */
 	bool open, served;	/* a request has begun; one was answered */
@@ -503,10 +505,33 @@ static void call_done(struct aws_call *call)
 
 /* --- the mode's table --- */
 
+static void refuse(struct conn *c, const char *answer, enum conn_end why)
+{
+	conn_answer(c, answer, strlen(answer), why);
+}
+
+/* Counts it in with its enclave; false where that has its share. */
+static bool admit(struct conn *c)
+{
+	struct kms *k = c->exchange;
+	enum limit_kind kind;
+
+	if (!c->enclave)
+		return true;
+	k->limits = &shared_of(c)->limits[c->enclave->number];
+	if (limits_connect(k->limits, c->enclave, limits_now_ns(), &kind))
+		return true;
+	k->limits = NULL;
+	if (kind == LIMIT_RATE)
+		refuse(c, "{\"error\":\"connections of this enclave come too fast\"}", END_ENCLAVE_RATE);
+	else
+		refuse(c, "{\"error\":\"too many connections of this enclave\"}", END_ENCLAVE_CONNECTIONS);
+	return false;
+}
+
 /* Who it is decides; false where no rule gives a key. */
 static bool find_rule(struct conn *c)
 {
-	static const char refusal[] = "{\"error\":\"access denied: no rule gives this peer a key\"}";
 	struct route_query q = { .from = c->peer.has_ip ? &c->peer.ip : NULL, .vouched = c->peer.has_cid, .cid = c->peer.cid };
 	const struct config_frontend *f = c->frontend;
 	struct kms *k = c->exchange;
@@ -526,7 +551,7 @@ static bool find_rule(struct conn *c)
 	if (why == END_DROPPED)
 		conn_end(c, why);
 	else
-		conn_answer(c, refusal, strlen(refusal), why);
+		refuse(c, "{\"error\":\"access denied: no rule gives this peer a key\"}", why);
 	return false;
 }
 
@@ -544,7 +569,7 @@ static bool kms_start(struct conn *c)
 	k->began = ev_now(c->worker->loop);
 	k->may_read = k->may_write = true;
 	conn_exchange(c);
-	if (find_rule(c))
+	if (admit(c) && find_rule(c))
 		kms_run(c);
 	return false;
 }
@@ -615,6 +640,8 @@ static void kms_ended(struct conn *c)
 		log_request(c, c->end);
 	if (k->call)
 		aws_call_forget(k->call);
+	if (k->limits)
+		limits_disconnect(k->limits);
 	json_stream_free(k->stream);
 	json_writer_fini(&k->out);
 	in_free(k);
