@@ -266,8 +266,8 @@ TESTS += tests/e2e/egress-protocols.py
 
 # mode kms against the stand-in of AWS.
 EXTRA_DIST += tests/e2e/lib/kms_test.py
-dist_check_SCRIPTS += tests/e2e/kms-wire.py
-TESTS += tests/e2e/kms-wire.py
+dist_check_SCRIPTS += tests/e2e/kms-keys.py tests/e2e/kms-operations.py tests/e2e/kms-trouble.py tests/e2e/kms-wire.py
+TESTS += tests/e2e/kms-keys.py tests/e2e/kms-operations.py tests/e2e/kms-trouble.py tests/e2e/kms-wire.py
 
 dist_check_SCRIPTS += tests/e2e/tcp-edges.py
 TESTS += tests/e2e/tcp-edges.py

@@ -87,9 +87,9 @@ def one_aws():
 
 
 class World:
-	"""more: lines of the frontend; aws: of the aws section; rest: other sections."""
+	"""more: lines of the frontend; aws, tee_k: of those sections; rest: other sections."""
 
-	def __init__(self, more="", aws="", rest="", rules=None, workers=2, env=None, level="debug", ports=(), endpoints=None):
+	def __init__(self, more="", aws="", tee_k="", rest="", rules=None, workers=2, env=None, level="debug", ports=(), endpoints=None):
 		self.aws, self.key_k, self.key_t = one_aws()
 		self.tee_k, self.tee_t = Recipient(), Recipient()
 		self.who = self.aws.identity(token=True)
@@ -101,7 +101,8 @@ class World:
 global { workers %d
 	grace 5s
 	log stderr level %s }
-enclave tee-k cid 16
+enclave tee-k { cid 16
+	%s }
 enclave tee-t cid 17
 aws {
 	region eu-west-1
@@ -114,7 +115,7 @@ frontend kms {
 	listen unix:$W/nobody.sock
 	%s%s
 }
-%s""" % (workers, level, self.aws.settings() if endpoints is None else endpoints, aws, more, rules, rest)
+%s""" % (workers, level, tee_k, self.aws.settings() if endpoints is None else endpoints, aws, more, rules, rest)
 		env = dict(self.who.env() if env is None else env, W=self.dir, ARN_K=ARN_K, ARN_T=ARN_T)
 		self.proxy = Teeproxy(self.config, env=env, ports=ports)
 		self.secrets = []
