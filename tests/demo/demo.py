@@ -3,10 +3,13 @@
 """Shows teeproxy at work: two simulated enclaves, and a request through each frontend.
 
 ./bootstrap demo runs this.  The enclaves are TLS and HTTP servers on Unix sockets, each with a
-certificate of its own; the proxy runs on conf/demo.conf.  Exits non-zero where an answer is not
-what it has to be.  With --keep all stays up, and what to try is printed.
+certificate of its own, and ask a stand-in of AWS KMS for keys; the proxy runs on conf/demo.conf.
+Exits non-zero where an answer is not what it has to be.  With --keep all stays up, and what to try
+is printed.
 DEMO_HTTPS_PORT, DEMO_HTTP_PORT and DEMO_TCP_PORT say which ports; busy ones are passed over.
 """
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -53,6 +56,27 @@ def show(what, command, expected):
 		print("   -- WRONG: expected %r" % expected)
 
 
+def ask_kms(what, name, expected, operation, **fields):
+	"""Sends a request as the enclave does, shows it and the answer, which it returns."""
+	print("\n== " + what)
+	if "kms" in left_out:
+		print("   (left out: this build, or this machine, has nothing for it)")
+		return {}
+	request = {"operation": operation, "service_name": name.replace("-", "_"), "input": fields}
+	with lib.connect_to("unix:%s/%s-kms.sock" % (DIR, name)) as s:
+		s.sendall(json.dumps(request).encode() + b"\n")
+		s.shutdown(lib.socket.SHUT_WR)
+		said = lib.read_all(s).decode()
+	for sign, line in ((">", json.dumps(request)), ("<", said)):
+		print("   %s %s" % (sign, re.sub(r'"([\w+/=]{60})[\w+/=]+"', r'"\1..."', line)))
+	if expected in said:
+		print("   -- as it must be")
+	else:
+		wrong.append(what)
+		print("   -- WRONG: expected %r" % expected)
+	return json.loads(said).get("output", {})
+
+
 def answer(name):
 	def give(start, headers, body):
 		text = ("this is %s, you asked for %s%s\n" % (name, headers.get("host"), start.split()[1])).encode()
@@ -70,13 +94,35 @@ for name in ("tee-k", "tee-t"):
 with open(os.path.join(top, "conf/demo.conf")) as f:
 	conf = f.read()
 left_out = []	# modes that this build cannot carry yet: it says so and does not start
+env = dict({k: str(v) for k, v in ports.items()}, DEMO_DIR=DIR)
+
+
+def leave_out(mode):
+	global conf
+	left_out.append(mode)
+	conf, n = re.subn(r"(?ms)^frontend (\w+ mode )?%s \{.*?^\}\n" % mode, "", conf)
+	return n
+
+
+keys = ["arn:aws:kms:eu-west-1:111122223333:key/" + i
+	for i in ("11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000")]
+if importlib.util.find_spec("botocore") and importlib.util.find_spec("cryptography"):
+	import aws_standin
+	aws = aws_standin.Aws()
+	for key in keys:
+		aws.keys.add(key)
+	recipients = {name: aws_standin.Recipient() for name in enclaves}
+	env.update(aws.identity().env(), DEMO_AWS_URL=aws.url, DEMO_AWS_CA=aws.ca_file)
+	print("a stand-in of AWS KMS that checks every signature, on " + aws.url)
+else:
+	recipients = {}
+	leave_out("kms")
+	print("left out: kms, since python3-botocore or python3-cryptography is not here")
 while True:
-	proxy = lib.if_engine(conf, env=dict({k: str(v) for k, v in ports.items()}, DEMO_DIR=DIR))
+	proxy = lib.if_engine(conf, env=env)
 	if isinstance(proxy, Teeproxy):
 		break
-	left_out.append(proxy.why.split()[1])
-	conf, n = re.subn(r"(?ms)^frontend (\w+ mode )?%s \{.*?^\}\n" % left_out[-1], "", conf)
-	if not n:
+	if not leave_out(proxy.why.split()[1]):
 		sys.exit("demo: %s, and no frontend of it in conf/demo.conf" % proxy.why)
 	print("left out: " + proxy.why)
 print("teeproxy runs on conf/demo.conf: https on %d, http on %d, tcp on %d" % (https, http, tcp))
@@ -117,6 +163,16 @@ show("egress: tee-k reaches tee-t, whose own certificate it checks",
 show("egress: and nobody reaches the instance's credentials",
      egress_plain("tee-k", "http://169.254.169.254/latest/meta-data/"), "403 ")
 show("egress: tee-t may reach tee-k and nothing else", egress_plain("tee-t", "http://example.org/"), "403 ")
+
+for name, recipient in recipients.items():
+	made = ask_kms("kms: %s asks for a data key, and gets its own, sealed to its attestation" % name, name,
+		       '"ciphertext_for_recipient":"', "GenerateDataKey", key_spec="AES_256", recipient=recipient.snake_field)
+	if made and len(recipient.open(made["ciphertext_for_recipient"])) != 32:
+		wrong.append("the data key of %s cannot be opened" % name)
+if recipients:
+	ask_kms("kms: tee-k asks for the other's key, and is refused before anything leaves the machine", "tee-k",
+		'{"error":"access denied: key ', "GenerateDataKey", key_id=keys[1], key_spec="AES_256",
+		recipient=recipients["tee-k"].snake_field)
 
 if wrong:
 	print("\nThe proxy's log:\n" + proxy.log())
