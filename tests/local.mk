@@ -258,8 +258,9 @@ TESTS += tests/e2e/egress-names.py
 
 dist_check_SCRIPTS += tests/e2e/egress-policy.py
 TESTS += tests/e2e/egress-policy.py
-dist_check_SCRIPTS += tests/e2e/aws-calls.py tests/e2e/aws-credentials.py
-TESTS += tests/e2e/aws-calls.py tests/e2e/aws-credentials.py
+
+dist_check_SCRIPTS += tests/e2e/aws-calls.py tests/e2e/aws-credentials.py tests/e2e/aws-memory.py
+TESTS += tests/e2e/aws-calls.py tests/e2e/aws-credentials.py tests/e2e/aws-memory.py
 
 dist_check_SCRIPTS += tests/e2e/egress-protocols.py
 TESTS += tests/e2e/egress-protocols.py

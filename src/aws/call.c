@@ -19,6 +19,7 @@
 #include <strings.h>
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 
 #include "base/slice.h"
 #include "wire/host_name.h"
@@ -310,8 +311,7 @@ static bool set_limits(CURL *easy)
 #endif
 	return good && SET(easy, CURLOPT_PROXY, "") && SET(easy, CURLOPT_NOPROXY, "*") &&
 	       SET(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) && SET(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
-	       SET(easy, CURLOPT_NOSIGNAL, 1L) && SET(easy, CURLOPT_SSL_VERIFYPEER, 1L) &&
-	       SET(easy, CURLOPT_SSL_VERIFYHOST, 2L) && SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+	       SET(easy, CURLOPT_NOSIGNAL, 1L) &&
 	       SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
 	       SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CALL_CONNECT_MS) &&
 	       SET(easy, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
@@ -358,10 +358,33 @@ static bool set_answer(CURL *easy, struct call *c)
 	       SET(easy, CURLOPT_ERRORBUFFER, c->why) && SET(easy, CURLOPT_PRIVATE, c);
 }
 
-/* A file of our own replaces the system's roots, which Debian's libcurl also finds in a directory. */
+/*
+ * A file of our own replaces the system's roots.  Debian's libcurl finds those in a file and
+ * in a directory, and with a directory it would read the file again for each connection.
+ */
 static bool set_roots(CURL *easy, const char *ca_file)
 {
-	return !ca_file || (SET(easy, CURLOPT_CAINFO, ca_file) && SET(easy, CURLOPT_CAPATH, NULL));
+	const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
+
+	if (ca_file && !SET(easy, CURLOPT_CAINFO, ca_file))
+		return false;
+	return (!ca_file && !built->cainfo) || SET(easy, CURLOPT_CAPATH, NULL);
+}
+
+/* What was deciphered is not to stay in OpenSSL's buffers. */
+static CURLcode on_ssl_context(CURL *easy, void *context, void *data)
+{
+	(void)easy;
+	(void)data;
+	SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
+	return CURLE_OK;
+}
+
+static bool set_tls(CURL *easy, const char *ca_file)
+{
+	return SET(easy, CURLOPT_SSL_VERIFYPEER, 1L) && SET(easy, CURLOPT_SSL_VERIFYHOST, 2L) &&
+	       SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+	       SET(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context) && set_roots(easy, ca_file);
 }
 
 /* All that holds a secret is copied here: what c borrowed for it is the caller's again. */
@@ -371,7 +394,7 @@ static bool make_easy(struct call *c)
 
 	return easy && SET(easy, CURLOPT_URL, c->url) && set_limits(easy) && set_headers(easy, c) &&
 	       set_body(easy, c) && set_signature(easy, c) && set_answer(easy, c) &&
-	       set_roots(easy, c->calls->ca_file);
+	       set_tls(easy, c->calls->ca_file);
 }
 
 static bool begin_transfer(struct call *c)
