@@ -285,12 +285,17 @@ static void attempt(struct job *job, const struct credentials_grant *g)
 	call_start(job->aws->calls, &job->attempt);
 }
 
+static struct credentials_who who_calls(const struct job *job)
+{
+	return (struct credentials_who){ job->call.role, job->call.region };
+}
+
 static void with_credentials(struct job *job)
 {
 	struct credentials_grant g;
 	char why[CREDENTIALS_WHY_SIZE];
 
-	switch (credentials_get(job->aws->credentials, job->call.role, &job->credentials, &g, why)) {
+	switch (credentials_get(job->aws->credentials, who_calls(job), &job->credentials, &g, why)) {
 	case CREDENTIALS_READY:
 		/* Refused, and nothing better has come: AWS's answer is the answer. */
 		if (job->refused && g.generation == job->generation)
@@ -395,7 +400,7 @@ static void ask_for_other_credentials(struct job *job)
 		return;
 	}
 	job->refused = true;
-	switch (credentials_refused(job->aws->credentials, job->call.role, job->generation, &job->credentials, &g)) {
+	switch (credentials_refused(job->aws->credentials, who_calls(job), job->generation, &job->credentials, &g)) {
 	case CREDENTIALS_READY:
 		attempt(job, &g);
 		break;

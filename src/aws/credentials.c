@@ -15,6 +15,7 @@ struct identity {
 	struct list node;
 	struct credentials *all;
 	const char *role;		/* NULL: the process's own */
+	const char *near;		/* region to assume it in where nothing else says one, or NULL */
 	struct aws_keys keys;		/* access_key_id NULL: none yet */
 	uint64_t generation;
 	char *region;
@@ -29,6 +30,8 @@ struct identity {
 	unsigned failures;		/* since the last success */
 	char why[CREDENTIALS_WHY_SIZE];
 };
+
+static const struct credentials_who own = { NULL, NULL };
 
 struct credentials {
 	const struct fetch_setup *setup;
@@ -159,7 +162,7 @@ static bool base_comes_anew(struct identity *i)
 	if (!i->role || !i->fetch.expired || i->base_refused)
 		return false;
 	i->base_refused = true;
-	switch (credentials_refused(i->all, NULL, i->base_generation, &i->base, &ignored)) {
+	switch (credentials_refused(i->all, own, i->base_generation, &i->base, &ignored)) {
 	case CREDENTIALS_READY:
 		begin(i);
 		return true;
@@ -203,7 +206,7 @@ static void begin_role(struct identity *i)
 	struct plan plan = { .source = PLAN_KEYS, .told_by = "STS", .n_roles = 1 };
 	char why[CREDENTIALS_WHY_SIZE];
 
-	switch (credentials_get(i->all, NULL, &i->base, &base, why)) {
+	switch (credentials_get(i->all, own, &i->base, &base, why)) {
 	case CREDENTIALS_WAIT:
 		return;
 	case CREDENTIALS_NONE:
@@ -214,8 +217,8 @@ static void begin_role(struct identity *i)
 		break;
 	}
 	i->base_generation = base.generation;
-	if (base.region)
-		plan.region = secret_copy(slice_of_string(base.region));
+	if (base.region || i->near)
+		plan.region = secret_copy(slice_of_string(base.region ? base.region : i->near));
 	if (plan_role_set(&plan.roles[0], slice_of_string(i->role), slice_of("", 0), slice_of("", 0)) &&
 	    aws_keys_copy(&plan.keys, base.keys)) {
 		fetch_start(&i->fetch, i->all->setup, &plan, fetched);
@@ -260,14 +263,15 @@ static void time_is_come(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- identities --- */
 
-static void identity_init(struct identity *i, struct credentials *c, const char *role)
+static void identity_init(struct identity *i, struct credentials *c, struct credentials_who who)
 {
 	list_init(&i->node);
 	list_init(&i->waiting);
 	list_init(&i->base.node);
 	i->base.done = base_known;
 	i->all = c;
-	i->role = role;
+	i->role = who.role;
+	i->near = who.region;
 	ev_timer_init(&i->again, time_is_come, 0., 0.);
 }
 
@@ -281,22 +285,22 @@ static void identity_fini(struct identity *i)
 }
 
 /* Roles are the configuration's: there are no more than it names. */
-static struct identity *find(struct credentials *c, const char *role)
+static struct identity *find(struct credentials *c, struct credentials_who who)
 {
 	struct identity *i;
 	struct list *node;
 
-	if (!role)
+	if (!who.role)
 		return &c->own;
 	list_for_each(node, &c->roles) {
 		i = container_of(node, struct identity, node);
-		if (strcmp(i->role, role) == 0)
+		if (strcmp(i->role, who.role) == 0)
 			return i;
 	}
 	i = calloc(1, sizeof(*i));
 	if (!i)
 		return NULL;
-	identity_init(i, c, role);
+	identity_init(i, c, who);
 	list_append(&c->roles, &i->node);
 	return i;
 }
@@ -309,7 +313,7 @@ struct credentials *credentials_new(const struct fetch_setup *setup)
 		return NULL;
 	c->setup = setup;
 	list_init(&c->roles);
-	identity_init(&c->own, c, NULL);
+	identity_init(&c->own, c, own);
 	begin_anew(&c->own);
 	return c;
 }
@@ -341,10 +345,10 @@ static enum credentials_state grant(const struct identity *i, struct credentials
 	return CREDENTIALS_READY;
 }
 
-enum credentials_state credentials_get(struct credentials *c, const char *role, struct credentials_wait *w,
+enum credentials_state credentials_get(struct credentials *c, struct credentials_who who, struct credentials_wait *w,
 				       struct credentials_grant *ret, char why[CREDENTIALS_WHY_SIZE])
 {
-	struct identity *i = find(c, role);
+	struct identity *i = find(c, who);
 
 	if (!i) {
 		snprintf(why, CREDENTIALS_WHY_SIZE, "out of memory");
@@ -361,10 +365,10 @@ enum credentials_state credentials_get(struct credentials *c, const char *role, 
 	return CREDENTIALS_NONE;
 }
 
-enum credentials_state credentials_refused(struct credentials *c, const char *role, uint64_t generation,
-					   struct credentials_wait *w, struct credentials_grant *ret)
+enum credentials_state credentials_refused(struct credentials *c, struct credentials_who who,
+					   uint64_t generation, struct credentials_wait *w, struct credentials_grant *ret)
 {
-	struct identity *i = find(c, role);
+	struct identity *i = find(c, who);
 
 	if (!i)
 		return CREDENTIALS_NONE;

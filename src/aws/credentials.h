@@ -50,14 +50,19 @@ struct credentials *credentials_new(const struct fetch_setup *setup);
 /* Nobody waits.  Takes NULL. */
 void credentials_free(struct credentials *c);
 
-/* role: an ARN that outlives c, or NULL for the process's own. */
-enum credentials_state credentials_get(struct credentials *c, const char *role, struct credentials_wait *w,
+/* Whose are wanted; its strings outlive c. */
+struct credentials_who {
+	const char *role;	/* its ARN, or NULL for the process's own */
+	const char *region;	/* in which it is assumed where nothing else says one; or NULL */
+};
+
+enum credentials_state credentials_get(struct credentials *c, struct credentials_who who, struct credentials_wait *w,
 				       struct credentials_grant *ret, char why[CREDENTIALS_WHY_SIZE]);
 /*
  * AWS says that those of that generation are over or unknown: fetches others, unless that was
  * just done.  NONE: there are no others; READY and WAIT as above.
  */
-enum credentials_state credentials_refused(struct credentials *c, const char *role, uint64_t generation,
-					   struct credentials_wait *w, struct credentials_grant *ret);
+enum credentials_state credentials_refused(struct credentials *c, struct credentials_who who,
+					   uint64_t generation, struct credentials_wait *w, struct credentials_grant *ret);
 
 #endif

@@ -308,6 +308,13 @@ def a_keys_role_is_assumed_once_for_all_its_calls():
 
 
 @case
+def a_role_is_assumed_in_the_region_of_its_key_where_nothing_says_another():
+	who = aws.identity()
+	Proxy(who.env(), rule="%s role %s" % (FAR_KEY, FAR_ROLE), region="").works()
+	equal([s.region for s in aws.requests(operation="AssumeRole", access_key=who.access_key)], ["eu-west-1"])
+
+
+@case
 def a_role_that_may_not_be_assumed_is_told_to_the_enclave():
 	who = aws.identity()
 	who.denied.add(FAR_ROLE)
