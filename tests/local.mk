@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test_engine_pool \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
+	tests/unit/test_net_local \
 	tests/unit/test_net_race \
 	tests/unit/test_net_resolve \
 	tests/unit/test_route_address_class \
@@ -93,6 +94,9 @@ tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 
 tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
 tests_unit_test_log_log_LDADD = $(unit_ldadd)
+
+tests_unit_test_net_local_SOURCES = tests/unit/test_net_local.c
+tests_unit_test_net_local_LDADD = $(unit_ldadd)
 
 tests_unit_test_net_race_SOURCES = tests/unit/test_net_race.c
 tests_unit_test_net_race_LDADD = $(unit_ldadd)

@@ -438,10 +438,71 @@ static void a_slow_reader_bounds_what_is_held(void **state)
 	scene_free(s);
 }
 
+/* Reads requests as a proxy does: CONNECT is the caller's. */
+static void read_all_of(struct http_exchange *x, const char *text)
+{
+	size_t len = strlen(text), size;
+
+	while (len > 0) {
+		char *room = http_exchange_room(x, HTTP_CLIENT, &size);
+
+		assert_non_null(room);
+		size = size < len ? size : len;
+		memcpy(room, text, size);
+		http_exchange_received(x, HTTP_CLIENT, size);
+		text += size;
+		len -= size;
+	}
+}
+
+static void connect_hands_over_what_is_behind_it(void **state)
+{
+	const char *const rests[] = { "", "\x16\x03\x01hello", GET("/") };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++) {
+		struct http_exchange x;
+		char text[256];
+		struct slice rest;
+
+		http_exchange_init(&x, 4096);
+		x.takes_connect = true;
+		snprintf(text, sizeof(text), "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n%s", rests[i]);
+		read_all_of(&x, text);
+		assert_int_equal(http_exchange_step(&x), HTTP_STEP_ROUTE);
+		rest = http_exchange_connect(&x);
+		assert_true(slice_equal(rest, slice_of_string(rests[i])));
+		http_exchange_fini(&x);
+	}
+}
+
+static void a_refused_connect_is_told_why(void **state)
+{
+	struct http_exchange x;
+	struct iovec iov[2], none[2];
+
+	(void)state;
+	http_exchange_init(&x, 4096);
+	x.takes_connect = true;
+	read_all_of(&x, "CONNECT a:443 HTTP/1.1\r\n\r\n" GET("/"));
+	assert_int_equal(http_exchange_step(&x), HTTP_STEP_ROUTE);
+	http_exchange_connect(&x);
+	http_exchange_explain(&x, 403, "a rule");
+	assert_int_equal(http_exchange_output(&x, HTTP_CLIENT, iov), 1);
+	assert_int_equal(http_exchange_output(&x, HTTP_SERVER, none), 0);
+	assert_non_null(memmem(iov[0].iov_base, iov[0].iov_len, "\r\nX-Teeproxy-Reason: a rule\r\n", 29));
+	assert_string_equal(x.why, "a rule");
+	http_exchange_sent(&x, HTTP_CLIENT, iov[0].iov_len);
+	assert_int_equal(http_exchange_step(&x), HTTP_STEP_CLOSE);
+	http_exchange_fini(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_on_one_connection_are_answered_in_turn),
+		cmocka_unit_test(connect_hands_over_what_is_behind_it),
+		cmocka_unit_test(a_refused_connect_is_told_why),
 		cmocka_unit_test(chunks_and_trailers_pass_both_ways),
 		cmocka_unit_test(interim_responses_pass_before_the_final_one),
 		cmocka_unit_test(head_204_and_304_have_no_body),

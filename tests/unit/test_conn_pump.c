@@ -398,9 +398,25 @@ static void no_more_than_the_allowance_is_read(void **state)
 #define UNIX(test) cmocka_unit_test_setup_teardown(test, unix_line, line_fini)
 #define TCP(test) cmocka_unit_test_setup_teardown(test, tcp_line, line_fini)
 
+static void what_is_pushed_in_front_goes_first(void **state)
+{
+	struct line *l = *state;
+	char got[32];
+
+	assert_true(pump_push_front(&l->pump, "three", 5));
+	assert_true(pump_push_front(&l->pump, "two ", 4));
+	l->pump.first += 1; /* as if some had been written */
+	l->pump.len -= 1;
+	assert_true(pump_push_front(&l->pump, "one t", 5));
+	assert_int_equal(pump_flush(&l->pump, l->to), 1);
+	assert_int_equal(read(l->reader, got, sizeof(got)), 13);
+	assert_memory_equal(got, "one two three", 13);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		UNIX(what_is_pushed_in_front_goes_first),
 		UNIX(what_comes_in_one_piece_arrives_whole_and_then_the_end),
 		UNIX(what_comes_byte_by_byte_arrives_whole_and_then_the_end),
 		UNIX(what_comes_cut_at_random_arrives_whole_and_then_the_end),

@@ -69,6 +69,11 @@ static void a_line_names_its_target_and_leaves_the_payload(void **state)
 		assert_int_equal(r.len, rows[i].len);
 	}
 	assert_true(r.is_odd_ipv4);
+	/* The dot behind makes a name of it, which is an address to who drops the dot. */
+	assert_int_equal(parse(SLICE_LITERAL("127.0.0.1.:80\n"), EGRESS_AUTO), EGRESS_FOUND);
+	assert_true(r.is_odd_ipv4);
+	assert_int_equal(parse(SLICE_LITERAL("127.0.0.1:80\n"), EGRESS_AUTO), EGRESS_FOUND);
+	assert_false(r.is_odd_ipv4);
 }
 
 static void a_line_that_is_no_target_is_bad(void **state)

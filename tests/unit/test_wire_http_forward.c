@@ -87,6 +87,20 @@ static void an_absolute_target_becomes_host_and_origin_form(void **state)
 		       "OPTIONS * HTTP/1.1\r\nHost: b.example\r\n\r\n");
 }
 
+static void to_a_proxy_the_target_stays_absolute(void **state)
+{
+	const struct http_forward_request to_proxy = { .keep_alive = true, .to_proxy = true };
+
+	(void)state;
+	assert_request("GET http://B.example:8080/x?y HTTP/1.1\r\nHost: evil\r\nProxy-Authorization: s\r\nA: 1\r\n\r\n",
+		       &to_proxy,
+		       "GET http://b.example:8080/x?y HTTP/1.1\r\nHost: b.example:8080\r\nA: 1\r\n\r\n");
+	assert_request("GET http://[2001:db8::1] HTTP/1.1\r\nHost: a\r\n\r\n", &to_proxy,
+		       "GET http://[2001:db8::1] HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n");
+	assert_request("OPTIONS http://b.example HTTP/1.0\r\n\r\n", &to_proxy,
+		       "OPTIONS http://b.example HTTP/1.0\r\nHost: b.example\r\nConnection: close\r\n\r\n");
+}
+
 static void an_asterisk_stays(void **state)
 {
 	(void)state;
@@ -214,13 +228,41 @@ static void the_502_is_the_seeds_93_bytes(void **state)
 	assert_true(slice_equal(http_answer(599, false), answer));
 }
 
+static void assert_answer(unsigned status, bool to_head, const char *reason, const char *want)
+{
+	struct slice text = slice_of_string(reason);
+	char *out = malloc(http_answer_max(text));
+
+	assert_non_null(out);
+	assert_bytes(out, http_answer_write(status, to_head, text, out), want);
+	free(out);
+}
+
+static void an_answer_says_why_in_a_field_that_nothing_breaks(void **state)
+{
+	(void)state;
+	assert_answer(403, false, "", http_answer(403, false).ptr);
+	assert_answer(403, false, "a.conf:3: reject",
+		      "HTTP/1.1 403 Forbidden\r\nX-Teeproxy-Reason: a.conf:3: reject\r\n"
+		      "Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 20\r\n\r\n"
+		      "This is not for you\n");
+	assert_answer(403, true, "b\r\nX: \x01\x7f\xc3\xa4",
+		      "HTTP/1.1 403 Forbidden\r\nX-Teeproxy-Reason: b??X: ????\r\n"
+		      "Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 20\r\n\r\n");
+	assert_answer(502, false, "gone",
+		      "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nX-Teeproxy-Reason: gone\r\n"
+		      "Content-Type: text/plain\r\nContent-Length: 19\r\n\r\nService unavailable");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plain_request_goes_on_unchanged),
 		cmocka_unit_test(fields_of_one_hop_stay_behind),
 		cmocka_unit_test(an_absolute_target_becomes_host_and_origin_form),
+		cmocka_unit_test(to_a_proxy_the_target_stays_absolute),
 		cmocka_unit_test(an_asterisk_stays),
+		cmocka_unit_test(an_answer_says_why_in_a_field_that_nothing_breaks),
 		cmocka_unit_test(forwarded_for_is_appended_and_the_others_replaced),
 		cmocka_unit_test(forwarded_off_leaves_the_clients_fields),
 		cmocka_unit_test(an_upgrade_is_asked_for_anew),
