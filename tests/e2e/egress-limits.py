@@ -51,18 +51,29 @@ def works(where):
 		return read_all(s) == b"x"
 
 
+def hold():
+	"""A connection that has its place, or None."""
+	s = line(FEW, TARGET, b"x")
+	if s.recv(1):
+		return s
+	s.close()
+
+
+def fill():
+	"""All places of the enclave, once those before are gone."""
+	return [until(hold, "a place is free") for _ in range(3)]
+
+
 @case
 def an_enclave_has_its_number_of_connections_and_the_next_is_refused():
-	held = [line(FEW, TARGET, b"x") for _ in range(3)]
-	for s in held:
-		equal(read_exactly(s, 1), b"x")
+	held = fill()
 	said = outcome(FEW, "127.0.0.1", ECHO)
 	equal(said[:3], (b"", 503, GENERAL))
 	equal(said[3], "the enclave has max-connections")
 	true(works(FREE), "another enclave goes on")
-	proxy.wait_log(r"enclave=few name=\S+ .*reason=enclave_connections protocol=line refused=1")
-	proxy.wait_log(r"enclave=few .*status=503 .*reason=enclave_connections protocol=http refused=2")
-	proxy.wait_log(r"enclave=few .*reason=enclave_connections protocol=socks5 refused=3")
+	proxy.wait_log(r"enclave=few name=\S+ .*reason=enclave_connections protocol=line refused=\d")
+	proxy.wait_log(r"enclave=few .*status=503 .*reason=enclave_connections protocol=http refused=\d")
+	proxy.wait_log(r"enclave=few .*reason=enclave_connections protocol=socks5 refused=\d")
 	held.pop().close()
 	until(lambda: works(FEW), "a place is free again")
 	for s in held:
@@ -71,8 +82,7 @@ def an_enclave_has_its_number_of_connections_and_the_next_is_refused():
 
 @case
 def who_is_over_a_limit_and_says_nothing_is_not_kept():
-	held = [connect_to(FEW) for _ in range(3)]
-	until(lambda: http_connect(FEW, TARGET)[0] == 503, "silent connections count")
+	held = fill()
 	for where in FEW, CON:
 		with connect_to(where) as s:
 			equal(read_all(s), b"", "closed long before timeout hello")
