@@ -253,6 +253,20 @@ static enum egress_protocol protocol_of(const struct config_frontend *f)
 	return EGRESS_AUTO;
 }
 
+enum conn_end egress_over(const struct egress *e)
+{
+	switch (e->over_kind) {
+	case LIMIT_RATE:
+		return END_ENCLAVE_RATE;
+	case LIMIT_LOOKUPS:
+		return END_ENCLAVE_LOOKUPS;
+	case LIMIT_CONNECTIONS:
+	case LIMIT_KINDS:
+		break;
+	}
+	return END_ENCLAVE_CONNECTIONS;
+}
+
 /* Counts it in with its enclave. */
 static void admit(struct conn *c)
 {
@@ -339,6 +353,9 @@ static void egress_ended(struct conn *c)
 		return;
 	}
 	egress_stop(c);
+	/* It had no place from the beginning, whatever it did with its moment. */
+	if (e->over)
+		c->end = egress_over(e);
 	if (c->exchange)
 		http_serve_ended(c);
 	else

@@ -61,6 +61,8 @@ void egress_stop(struct conn *c);
 /* The client hears it, and the connection ends. */
 void egress_fail(struct conn *c, enum conn_end why);
 void egress_explain(struct egress *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The reason where e->over. */
+enum conn_end egress_over(const struct egress *e);
 /* The name to log: host:port. */
 void egress_set_name(struct conn *c);
 /* The server is connected, or the proxy further up has agreed. */

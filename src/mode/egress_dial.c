@@ -382,14 +382,11 @@ static void go(struct conn *c)
 
 void egress_go(struct conn *c)
 {
-	static const enum conn_end over[LIMIT_KINDS] = { [LIMIT_CONNECTIONS] = END_ENCLAVE_CONNECTIONS,
-							 [LIMIT_RATE] = END_ENCLAVE_RATE,
-							 [LIMIT_LOOKUPS] = END_ENCLAVE_LOOKUPS };
 	struct egress *e = egress_of(c);
 
 	if (e->over) {
-		egress_explain(e, "%s", conn_end_sentence(over[e->over_kind]));
-		egress_fail(c, over[e->over_kind]);
+		egress_explain(e, "%s", conn_end_sentence(egress_over(e)));
+		egress_fail(c, egress_over(e));
 	} else if (egress_is_odd_ipv4(&e->target)) {
 		egress_explain(e, "%s is an odd spelling of an IPv4 address", e->target.name);
 		egress_fail(c, END_TARGET_MALFORMED);

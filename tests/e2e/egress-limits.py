@@ -86,6 +86,7 @@ def who_is_over_a_limit_and_says_nothing_is_not_kept():
 	for where in FEW, CON:
 		with connect_to(where) as s:
 			equal(read_all(s), b"", "closed long before timeout hello")
+	proxy.wait_log(r"total_ms=\d+ bytes_up=0 bytes_down=0 reason=enclave_connections (protocol=http )?refused=\d+$", 2)
 	for s in held:
 		s.close()
 	until(lambda: works(FEW), "and are given back")
