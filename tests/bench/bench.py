@@ -221,8 +221,8 @@ frontend tls
 %sfrontend web
     mode http
     bind 127.0.0.1:%d defer-accept
-    use_backend web if { hdr(host) -i http.bench.test }
-backend web
+    use_backend http if { hdr(host) -i http.bench.test }
+backend http
     mode http
     http-reuse safe
     server s 127.0.0.1:%d
