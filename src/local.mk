@@ -90,6 +90,7 @@ libteeproxy_a_SOURCES = \
 	src/conn/conn_end.def \
 	src/conn/conn_log.c \
 	src/conn/conn_states.def \
+	src/conn/dial.c \
 	src/conn/http_exchange.c \
 	src/conn/http_exchange.h \
 	src/conn/life.h \

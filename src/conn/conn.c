@@ -14,14 +14,10 @@
 #include "conn/balance.h"
 #include "conn/life.h"
 #include "conn/reach.h"
-#include "conn/send_proxy.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
 
-enum {
-	LINGER_READ = 16384,
-	FULL_QUEUE_MS = 20,	/* an enclave that is not stuck has accepted some by then */
-};
+enum { LINGER_READ = 16384 };
 
 const struct mode_ops *conn_mode(const struct conn *c)
 {
@@ -63,10 +59,11 @@ static void side_close(struct conn *c, struct conn_side *s)
 	ev_io_stop(c->worker->loop, &s->io);
 	close(s->fd);
 	s->fd = -1;
-	s->listed = s->writes = false;
+	s->listed = s->writes = s->ended = false;
+	s->generation++;
 }
 
-static void server_close(struct conn *c)
+void server_close(struct conn *c)
 {
 	if (c->server.fd == -1 && !reach_is_under_way(c->reach))
 		return;
@@ -128,18 +125,6 @@ void conn_end(struct conn *c, enum conn_end why)
 	worker_released(w);
 }
 
-/* No server could be reached. */
-static void dial_over(struct conn *c, enum conn_end why)
-{
-	if (!conn_mode(c)->dial_failed) {
-		conn_end(c, why);
-		return;
-	}
-	deadline_clear(&c->redial);
-	server_close(c);
-	conn_mode(c)->dial_failed(c, why);
-}
-
 static void conn_expired(struct deadline *d)
 {
 	struct conn *c = container_of(d, struct conn, deadline);
@@ -192,7 +177,7 @@ static void linger_read(struct conn *c)
 		if (n == -1)
 			return;
 	}
-	ready_again(&c->worker->ready, c->client.fd, &c->client, c->client.writes);
+	side_again(c, &c->client);
 }
 
 void conn_linger(struct conn *c, enum conn_end why)
@@ -203,7 +188,8 @@ void conn_linger(struct conn *c, enum conn_end why)
 	conn_enter(c, CONN_LINGER);
 	deadline_set(&c->worker->timers, &c->deadline, 2000);
 	side_watch(c, &c->client, 0);
-	if (side_list(c, &c->client, false))
+	/* Only with levels is it not known whether there is something already. */
+	if (side_list(c, &c->client, false) && (c->up.readable || (conn_mode(c)->io && !conn_mode(c)->edges)))
 		linger_read(c);
 }
 
@@ -221,180 +207,6 @@ void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end wh
 		return;
 	}
 	conn_linger(c, why);
-}
-
-/* --- reaching the other side --- */
-
-static void dial_failed(struct conn *c, int error);
-static void dial_next(struct conn *c);
-
-static void conn_connected(struct conn *c)
-{
-	int r = send_proxy(c);
-
-	if (r < 0) {
-		dial_failed(c, -r);
-		return;
-	}
-	c->connected = ev_now(c->worker->loop);
-	c->error = 0;
-	if (conn_mode(c)->connected) {
-		c->state = CONN_EXCHANGE;
-		conn_mode(c)->connected(c);
-		return;
-	}
-	conn_relay(c);
-}
-
-/* One try is over, for this reason: another, where the backend has connect-retries left. */
-static void try_failed(struct conn *c, enum conn_end why, int error)
-{
-	const struct config_backend *b = c->rule->target.backend;
-	unsigned retries = b ? b->connect_retries : 0;
-
-	c->error = error;
-	server_close(c);
-	if (c->tries <= retries) {
-		dial_next(c);
-		return;
-	}
-	/* Nobody listens on this vsock port, or too many wait for it: the kernel does not say which, nor tries again. */
-	if (error == ECONNRESET && c->target->kind == ADDRESS_VSOCK && !c->redialled) {
-		c->redialled = true;
-		deadline_set(&c->worker->timers, &c->redial, FULL_QUEUE_MS);
-		return;
-	}
-	dial_over(c, why);
-}
-
-static void dial_failed(struct conn *c, int error)
-{
-	if (error == EMFILE || error == ENFILE)
-		try_failed(c, END_NO_DESCRIPTOR, error);
-	else
-		try_failed(c, error == ETIMEDOUT ? END_CONNECT_TIMEOUT : END_CONNECT_FAILED, error);
-}
-
-static void conn_io(struct ev_loop *loop, ev_io *io, int events);
-
-static bool is_tunnel(const struct conn *c)
-{
-	return !conn_mode(c)->connected;
-}
-
-/* What can be told of the server's bytes by its address. */
-static void server_is(struct conn *c, const struct address *a)
-{
-	c->server.tcp = a->kind == ADDRESS_TCP_IP;
-	c->down.exact = c->server.tcp || a->kind == ADDRESS_VSOCK;
-}
-
-/* A descriptor that somebody else has connected. */
-static void take_server(struct conn *c, int fd, bool tcp)
-{
-	c->server.fd = fd;
-	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
-	c->server.io.data = c;
-	c->server.tcp = c->down.exact = tcp;
-	c->up.nagles = false;
-	conn_connected(c);
-}
-
-static void reached(void *data, int fd, enum conn_end why, int error)
-{
-	struct conn *c = data;
-
-	c->looked_up = reach_looked_up(c->reach);
-	if (fd >= 0) {
-		take_server(c, fd, c->target->kind == ADDRESS_TCP_NAME);
-		return;
-	}
-	balance_release(c->worker, c->rule, c->target);
-	if (why == END_CONNECT_FAILED)
-		dial_failed(c, error);
-	else
-		try_failed(c, why, error);
-}
-
-/* A name, or a port behind a VMM. */
-static void dial_further(struct conn *c)
-{
-	c->reach = reach_new(c->worker, c->target, reached, c);
-	if (!c->reach) {
-		balance_release(c->worker, c->rule, c->target);
-		try_failed(c, END_NO_MEMORY, 0);
-	}
-}
-
-static void dial_next(struct conn *c)
-{
-	uint32_t ms = balance_connect_ms(c->rule, c->frontend->timeouts.connect_ms);
-	const struct address *next = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
-	int fd = -1, sent = 0, r;
-	bool speaks;
-
-	if (!next) {
-		dial_over(c, c->error ? END_CONNECT_FAILED : END_BACKEND_FULL);
-		return;
-	}
-	c->target = next;
-	reach_free(c->reach);
-	c->reach = NULL;
-	if (reach_is_for(next)) {
-		dial_further(c);
-		return;
-	}
-	server_is(c, next);
-	speaks = is_tunnel(c) && c->server.tcp && c->up.len > 0 && !send_proxy_version(c->rule);
-	r = speaks ? net_dial_to_speak(c->target, &fd) : net_dial(c->target, ms, &fd);
-	if (r < 0 && r != -EINPROGRESS) {
-		balance_release(c->worker, c->rule, c->target);
-		dial_failed(c, -r);
-		return;
-	}
-	c->server.fd = fd;
-	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
-	c->server.io.data = c;
-	c->up.nagles = speaks;
-	/*
-	 * A near TCP peer has answered by now: sending asks, and is what comes next anyway,
-	 * but for a proxy that must be asked first, and behind a PROXY header.
-	 */
-	if (r != 0 && c->up.len > 0 && c->server.tcp && c->rule->target.kind != TARGET_VIA &&
-	    !send_proxy_version(c->rule)) {
-		sent = pump_flush(&c->up, fd);
-		if (sent == -1) {
-			dial_failed(c, errno);
-			return;
-		}
-	}
-	if (r == 0 || sent == 1)
-		conn_connected(c);
-	else if (is_tunnel(c))
-		side_list(c, &c->server, true);
-	else
-		side_watch(c, &c->server, EV_WRITE);
-}
-
-static void redial_due(struct deadline *d)
-{
-	struct conn *c = container_of(d, struct conn, redial);
-
-	if (c->state == CONN_CONNECT && c->server.fd == -1)
-		dial_next(c);
-}
-
-static void dial_finish(struct conn *c)
-{
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	if (getsockopt(c->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
-		error = errno;
-	if (error)
-		dial_failed(c, error);
-	else
-		conn_connected(c);
 }
 
 /* --- the hello --- */
@@ -513,8 +325,7 @@ void conn_route(struct conn *c, struct route_query *q)
 	}
 }
 
-/* What libev tells: modes that read and write by themselves, and what they dial. */
-static void conn_io(struct ev_loop *loop, ev_io *io, int events)
+void conn_io(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct conn *c = io->data;
 	bool client = io == &c->client.io;
@@ -529,11 +340,17 @@ static void conn_io(struct ev_loop *loop, ev_io *io, int events)
 /* What worker.ready tells: edges, so that each is noted whatever the state. */
 static void conn_event(void *who, int events)
 {
-	struct conn_side *s = who;
-	const bool client = !s->is_server;
-	struct conn *c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
-	struct pump *in = client ? &c->up : &c->down;
+	struct conn_side *s = side_of_token(who);
+	bool client;
+	struct conn *c;
+	struct pump *in;
 
+	if (!s)
+		return;
+	client = !s->is_server;
+	c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
+	in = client ? &c->up : &c->down;
+	s->ended |= (events & READY_END) != 0;
 	if (events & READY_URGENT)
 		in->exact = false;
 	in->readable |= (events & (READY_READ | READY_END)) != 0;
@@ -556,6 +373,10 @@ static void conn_event(void *who, int events)
 		break;
 	case CONN_EXCHANGE:
 	case CONN_HANDSHAKE:
+		if (conn_mode(c)->edges)
+			conn_mode(c)->io(c, client, (events & (READY_READ | READY_END) ? EV_READ : 0) |
+							    (events & READY_WRITE ? EV_WRITE : 0));
+		break;
 	case CONN_ENDED:
 		break;
 	}
@@ -571,57 +392,33 @@ void conn_exchange(struct conn *c)
 
 void conn_watch(struct conn *c, int client_events, int server_events)
 {
-	side_watch(c, &c->client, client_events);
-	side_watch(c, &c->server, server_events);
+	if (!conn_mode(c)->edges) {
+		side_watch(c, &c->client, client_events);
+		side_watch(c, &c->server, server_events);
+		return;
+	}
+	if (client_events && !side_list(c, &c->client, client_events & EV_WRITE))
+		return;
+	if (server_events)
+		side_list(c, &c->server, server_events & EV_WRITE);
+}
+
+bool conn_is_drained(const struct conn *c, bool client, size_t n, size_t size)
+{
+	const struct conn_side *s = client ? &c->client : &c->server;
+
+	return n < size && !s->ended && (client ? &c->up : &c->down)->exact;
+}
+
+void conn_again(struct conn *c)
+{
+	side_again(c, &c->client);
+	side_again(c, &c->server);
 }
 
 void conn_deadline(struct conn *c, uint32_t ms)
 {
 	deadline_set(&c->worker->timers, &c->deadline, ms);
-}
-
-void conn_dial(struct conn *c, const struct config_rule *rule)
-{
-	server_close(c);
-	c->rule = rule;
-	c->target = NULL;
-	c->tries = 0;
-	c->redialled = false;
-	c->error = 0;
-	side_watch(c, &c->client, 0);
-	if (c->state != CONN_CONNECT)
-		conn_enter(c, CONN_CONNECT);
-	dial_next(c);
-}
-
-void conn_connect(struct conn *c)
-{
-	server_close(c);
-	c->rule = NULL;
-	c->target = NULL;
-	c->error = 0;
-	side_watch(c, &c->client, 0);
-	conn_enter(c, CONN_CONNECT);
-}
-
-void conn_adopt(struct conn *c, int fd)
-{
-	take_server(c, fd, true);
-}
-
-void conn_handshake(struct conn *c)
-{
-	c->state = CONN_HANDSHAKE;
-}
-
-void conn_dial_failed(struct conn *c, enum conn_end why)
-{
-	dial_over(c, why);
-}
-
-void conn_drop_server(struct conn *c)
-{
-	server_close(c);
 }
 
 void conn_finish(struct conn *c, enum conn_end why)
@@ -704,7 +501,7 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 	deadline_init(&c->deadline, conn_expired);
 	deadline_init(&c->lifetime, conn_lifetime_over);
 	deadline_init(&c->throttle, relay_throttle_over);
-	deadline_init(&c->redial, redial_due);
+	deadline_init(&c->redial, dial_again);
 	list_append(&w->live, &c->node);
 	w->n_live++;
 	refused = admit(c);

@@ -71,6 +71,13 @@ struct mode_ops {
 	 * and HANDSHAKE; NULL for tunnels.  c->exchange is theirs.
 	 */
 	void (*io)(struct conn *c, bool client, int events);
+	/*
+	 * io() is told of edges: it goes on until EAGAIN, or a read that conn_is_drained() says took
+	 * all, or calls conn_again().
+	 */
+	bool edges;
+	/* Whom it dials it speaks to at once. */
+	bool speaks;
 	void (*connected)(struct conn *c);
 	void (*dial_failed)(struct conn *c, enum conn_end why);
 	void (*expired)(struct conn *c);
@@ -85,6 +92,8 @@ struct conn_side {
 	bool is_server;
 	bool tcp;
 	bool listed, writes; /* in worker.ready; for room, too */
+	bool ended;	/* READY_END was told */
+	unsigned char generation; /* of fd: what was told of an earlier one is not of this */
 	ev_io io;	/* for modes that wait for levels: conn_watch() */
 };
 
@@ -131,7 +140,14 @@ void conn_route(struct conn *c, struct route_query *q);
 void conn_answer(struct conn *c, const void *bytes, size_t len, enum conn_end why);
 /* For modes with an exchange of their own. */
 void conn_exchange(struct conn *c);	/* enters EXCHANGE, without a deadline */
+/* Where edges are told, only for whom there is no more than a 0. */
 void conn_watch(struct conn *c, int client_events, int server_events);
+/* A read from a side took n of at most size bytes: false where the next may find more, or the end. */
+bool conn_is_drained(const struct conn *c, bool client, size_t n, size_t size);
+/* For those who stop before EAGAIN: io() is called again, in another turn. */
+void conn_again(struct conn *c);
+/* Before a second write to a server that was dialled to be spoken to. */
+void conn_server_nodelay(struct conn *c);
 void conn_deadline(struct conn *c, uint32_t ms);
 /* How much may be read now in this direction, at most size; throttled[] where it is 0. */
 size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size);

@@ -143,6 +143,12 @@ int http_exchange_output(struct http_exchange *x, enum http_side to, struct iove
 	return n;
 }
 
+bool http_exchange_is_last(const struct http_exchange *x)
+{
+	return x->stage == HTTP_STAGE_CLOSING ||
+	       (x->stage == HTTP_STAGE_BODY && x->response_done && !x->keep_client);
+}
+
 void http_exchange_sent(struct http_exchange *x, enum http_side to, size_t n)
 {
 	struct http_half *h = &x->half[to == HTTP_SERVER ? HTTP_CLIENT : HTTP_SERVER];
@@ -292,7 +298,7 @@ int http_exchange_forward(struct http_exchange *x, const struct http_forward_req
 	x->half[HTTP_SERVER].eof = false;
 	x->request_done = false;
 	x->reused = reused;
-	x->answered = false;
+	x->answered = x->response_done = false;
 	x->keep_client &= x->request.keep_alive && x->request.minor > 0;
 	x->stage = HTTP_STAGE_RESPONSE;
 	return 0;
@@ -440,6 +446,7 @@ static enum http_step pass_response_body(struct http_exchange *x)
 	if (result == HTTP_BODY_BAD)
 		return broken_response(x, x->response_body.why ? x->response_body.why :
 								 "the response ended inside its body");
+	x->response_done = result == HTTP_BODY_DONE;
 	if (result == HTTP_BODY_MORE || !half_is_written(down))
 		return HTTP_STEP_WAIT;
 	/* The answer is out.  A request that is not, or bytes nobody asked for, end a side. */

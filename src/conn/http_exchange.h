@@ -76,6 +76,7 @@ struct http_exchange {
 	bool request_done;		/* its last byte is read; it may still have to be written */
 	bool reused;			/* the server has answered another request before */
 	bool answered;			/* bytes of a response were read */
+	bool response_done;		/* its last byte is read */
 	bool keep_client, keep_server;
 	bool tunnel_told;
 	bool takes_connect;		/* the caller's: CONNECT is routed; else it is 405 */
@@ -104,6 +105,8 @@ enum http_step http_exchange_step(struct http_exchange *x);
 
 /* What is to be written to side: how many of iov are in use. */
 int http_exchange_output(struct http_exchange *x, enum http_side to, struct iovec iov[2]);
+/* What is to be written to the client now is the last that it hears. */
+bool http_exchange_is_last(const struct http_exchange *x);
 void http_exchange_sent(struct http_exchange *x, enum http_side to, size_t n);
 
 /*

@@ -19,6 +19,23 @@ void conn_linger(struct conn *c, enum conn_end why);
 void side_watch(struct conn *c, struct conn_side *s, int events);
 /* Edges, by worker.ready, for all else.  False where the connection is over for it. */
 bool side_list(struct conn *c, struct conn_side *s, bool writes);
+/* Has worker.ready tell again what is there. */
+void side_again(struct conn *c, struct conn_side *s);
+/* Who that is of whom worker.ready tells; NULL: what it tells is of a descriptor that is closed. */
+struct conn_side *side_of_token(void *who);
+
+/* What libev tells: modes that wait for levels, and what they dial. */
+void conn_io(struct ev_loop *loop, ev_io *io, int events);
+void server_close(struct conn *c);
+
+/* Dials what balance.c chooses of c->rule; then the connection is connected, waits, or has failed. */
+void dial_next(struct conn *c);
+/* In CONNECT: the server's descriptor is ready. */
+void dial_finish(struct conn *c);
+/* A vsock target whose queue was full is tried again. */
+void dial_again(struct deadline *d);
+/* No server could be reached. */
+void dial_over(struct conn *c, enum conn_end why);
 
 /* In RELAY: one side is ready. */
 void relay_event(struct conn *c, bool client, int events);

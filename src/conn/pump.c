@@ -275,7 +275,7 @@ static ssize_t pump_read(struct pump *p, int from)
 	pump_charge(p, (size_t)n);
 	if ((size_t)n < most) {
 		p->streak = 0;
-		p->eof = p->ending;
+		p->eof = p->ending && p->exact;
 		p->readable = !p->exact;
 	} else if (p->streak < BULK) {
 		p->streak += (uint32_t)n;

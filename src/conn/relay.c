@@ -31,9 +31,9 @@ static void relay_watch(struct conn *c)
 		return;
 	/* Who stopped only to let others have their turn is told again of what is left. */
 	if (has_more(c, &c->up))
-		ready_again(&c->worker->ready, c->client.fd, &c->client, c->client.writes);
+		side_again(c, &c->client);
 	if (has_more(c, &c->down))
-		ready_again(&c->worker->ready, c->server.fd, &c->server, c->server.writes);
+		side_again(c, &c->server);
 }
 
 /* Holds bytes, and has written none since the deadline was moved. */

@@ -11,6 +11,8 @@
 #include "conn/life.h"
 #include "engine/worker.h"
 
+enum { SIDE_GENERATIONS = _Alignof(struct conn_side) - 1 };
+
 void side_watch(struct conn *c, struct conn_side *s, int events)
 {
 	if (s->fd == -1 || (ev_is_active(&s->io) ? s->io.events & (EV_READ | EV_WRITE) : 0) == events)
@@ -22,6 +24,22 @@ void side_watch(struct conn *c, struct conn_side *s, int events)
 	ev_io_start(c->worker->loop, &s->io);
 }
 
+/*
+ * Whom worker.ready tells of.  A side may have been given another descriptor since: the
+ * lowest bits, which an aligned address does not use, say of which one it is.
+ */
+static void *side_token(const struct conn_side *s)
+{
+	return (void *)((uintptr_t)s | (s->generation & SIDE_GENERATIONS));
+}
+
+struct conn_side *side_of_token(void *who)
+{
+	struct conn_side *s = (struct conn_side *)((uintptr_t)who & ~(uintptr_t)SIDE_GENERATIONS);
+
+	return ((uintptr_t)who & SIDE_GENERATIONS) == (s->generation & SIDE_GENERATIONS) ? s : NULL;
+}
+
 bool side_list(struct conn *c, struct conn_side *s, bool writes)
 {
 	struct ready *r = &c->worker->ready;
@@ -30,9 +48,9 @@ bool side_list(struct conn *c, struct conn_side *s, bool writes)
 	if (s->fd == -1)
 		return true;
 	if (!s->listed)
-		done = ready_add(r, s->fd, s, writes);
+		done = ready_add(r, s->fd, side_token(s), writes);
 	else if (writes && !s->writes)
-		done = ready_again(r, s->fd, s, writes);
+		done = ready_again(r, s->fd, side_token(s), writes);
 	s->listed = true;
 	s->writes |= writes;
 	if (done)
@@ -40,4 +58,10 @@ bool side_list(struct conn *c, struct conn_side *s, bool writes)
 	c->error = errno;
 	conn_end(c, END_NO_MEMORY);
 	return false;
+}
+
+void side_again(struct conn *c, struct conn_side *s)
+{
+	if (s->listed)
+		ready_again(&c->worker->ready, s->fd, side_token(s), s->writes);
 }

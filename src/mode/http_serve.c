@@ -180,7 +180,12 @@ static bool http_write(struct conn *c, enum http_side to)
 		return false;
 	for (size_t i = 0; i < m.msg_iovlen; i++)
 		want += iov[i].iov_len;
-	n = sendmsg(side_of(c, to)->fd, &m, MSG_NOSIGNAL);
+	if (to == HTTP_SERVER && h->spoke)
+		conn_server_nodelay(c);
+	h->spoke |= to == HTTP_SERVER;
+	/* Last words wait for the end that follows them at once, and leave in one packet with it. */
+	n = sendmsg(side_of(c, to)->fd, &m,
+		    MSG_NOSIGNAL | (to == HTTP_CLIENT && http_exchange_is_last(&h->x) ? MSG_MORE : 0));
 	if (n == -1 && errno == EINTR)
 		return true;
 	h->may_write[to] = n == (ssize_t)want;
@@ -237,7 +242,7 @@ static bool http_read(struct conn *c, enum http_side from)
 	n = net_receive(side_of(c, from)->fd, room, size);
 	if (n == -1 && errno == EINTR)
 		return true;
-	h->may_read[from] = n == (ssize_t)size;
+	h->may_read[from] = n > 0 && !conn_is_drained(c, from == HTTP_CLIENT, (size_t)n, size);
 	if (n >= 0) {
 		conn_used(c, from == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN, (size_t)n);
 		http_exchange_received(&h->x, from, (size_t)n);
@@ -344,6 +349,7 @@ static void http_close(struct conn *c)
 		log_request(c, why);
 		h->served = true;
 	}
+	c->up.readable = h->may_read[HTTP_CLIENT];
 	conn_finish(c, why);
 }
 
@@ -400,7 +406,8 @@ static bool http_move(struct conn *c)
 static void http_wait(struct conn *c)
 {
 	conn_watch(c, events_for(c, HTTP_CLIENT), events_for(c, HTTP_SERVER));
-	http_deadline(c);
+	if (c->state == CONN_EXCHANGE)
+		http_deadline(c);
 }
 
 void http_serve_run(struct conn *c)
@@ -420,6 +427,8 @@ void http_serve_run(struct conn *c)
 			if (c->state != CONN_EXCHANGE)
 				return;
 			h->running = false;
+			if (rounds > ROUNDS)
+				conn_again(c);
 			http_wait(c);
 			return;
 		case HTTP_STEP_ROUTE:
@@ -517,7 +526,7 @@ void http_serve_connected(struct conn *c)
 
 	h->connected = ev_now(c->worker->loop);
 	h->may_write[HTTP_SERVER] = true;
-	h->may_read[HTTP_SERVER] = h->broken = false;
+	h->may_read[HTTP_SERVER] = h->broken = h->spoke = false;
 	h->waiting = WAITING_NOTHING;
 	if (!h->running)
 		http_serve_run(c);

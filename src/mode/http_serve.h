@@ -53,6 +53,7 @@ struct http {
 	bool may_read[2], may_write[2];	/* by side: not yet EAGAIN */
 	bool running, open, served;	/* in the turn; a request has begun; one was answered */
 	bool broken;			/* the server takes no more: not to be asked again */
+	bool spoke;			/* this server was written to */
 	bool shut[2];			/* tunnel: the side was told that the other has ended */
 	enum http_waiting waiting;
 	uint32_t hello_ms;		/* the frontend's, unless the mode knows better */
