@@ -110,6 +110,8 @@ libteeproxy_a_SOURCES = \
 	src/engine/pool.h \
 	src/engine/ready.c \
 	src/engine/ready.h \
+	src/engine/sources.c \
+	src/engine/sources.h \
 	src/engine/timers.c \
 	src/engine/timers.h \
 	src/engine/worker.h \

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/test_conn_pump \
 	tests/unit/test_engine_limits \
 	tests/unit/test_engine_pool \
+	tests/unit/test_engine_sources \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
 	tests/unit/test_net_local \
@@ -88,6 +89,9 @@ tests_unit_test_engine_limits_LDADD = $(unit_ldadd)
 
 tests_unit_test_engine_pool_SOURCES = tests/unit/test_engine_pool.c
 tests_unit_test_engine_pool_LDADD = $(unit_ldadd)
+
+tests_unit_test_engine_sources_SOURCES = tests/unit/test_engine_sources.c
+tests_unit_test_engine_sources_LDADD = $(unit_ldadd)
 
 tests_unit_test_engine_timers_SOURCES = tests/unit/test_engine_timers.c
 tests_unit_test_engine_timers_LDADD = $(unit_ldadd)

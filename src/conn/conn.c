@@ -15,6 +15,8 @@
 #include "conn/life.h"
 #include "conn/reach.h"
 #include "engine/engine.h"
+#include "engine/limits.h"
+#include "engine/sources.h"
 #include "engine/worker.h"
 
 enum { LINGER_READ = 16384 };
@@ -459,6 +461,9 @@ static enum conn_end admit(struct conn *c)
 		return END_PROXY_FULL;
 	if (f->max_connections && here >= f->max_connections)
 		return END_FRONTEND_FULL;
+	if (f->rate_per_source.rate && c->peer.has_ip &&
+	    !sources_connect(s->sources, f, &c->peer.ip, limits_now_ns()))
+		return END_SOURCE_RATE;
 	return END_COUNT;
 }
 

@@ -24,6 +24,7 @@
 #include "base/xalloc.h"
 #include "config/config.h"
 #include "engine/limits.h"
+#include "engine/sources.h"
 #include "engine/worker.h"
 #include "net/resolve.h"
 #include "route/rules.h"
@@ -556,6 +557,7 @@ int engine_run(const struct engine_setup *setup)
 	e.shared.setup = setup;
 	e.shared.max_connections = connection_limit(setup->config);
 	e.shared.per_frontend = xcalloc(setup->config->n_frontends, sizeof(*e.shared.per_frontend));
+	e.shared.sources = sources_new(setup->config);
 	e.shared.per_server = xcalloc(setup->config->n_servers, sizeof(*e.shared.per_server));
 	e.shared.limits = limits_new(setup->config);
 	e.n_accepting = e.n;
@@ -603,6 +605,7 @@ out:
 	free(e.crews);
 	free((void *)e.shared.per_frontend);
 	free((void *)e.shared.per_server);
+	sources_free(e.shared.sources);
 	limits_free(e.shared.limits);
 	close(e.done_fd);
 	return status;

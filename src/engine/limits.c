@@ -51,8 +51,7 @@ static bool take(_Atomic uint32_t *count, uint32_t max)
 	return false;
 }
 
-/* Moves the time at which all is earned by cost, unless that would be further than ahead. */
-static bool earn(_Atomic uint64_t *word, uint64_t now_ns, uint64_t cost, uint64_t ahead)
+bool limits_earn(_Atomic uint64_t *word, uint64_t now_ns, uint64_t cost, uint64_t ahead)
 {
 	uint64_t at = load(word), next;
 
@@ -72,7 +71,7 @@ bool limits_connect(struct limits_enclave *l, const struct config_enclave *e, ui
 		uint64_t each = (uint64_t)e->rate.period_ms * 1000000 / e->rate.rate;
 
 		*ret_kind = LIMIT_RATE;
-		if (!earn(&l->rate_ns, now_ns, each, each * e->rate.burst))
+		if (!limits_earn(&l->rate_ns, now_ns, each, each * e->rate.burst))
 			return refuse(l, LIMIT_RATE);
 	}
 	*ret_kind = LIMIT_CONNECTIONS;
@@ -110,5 +109,5 @@ void limits_bytes_used(struct limits_enclave *l, const struct config_enclave *e,
 		       enum limit_direction d, uint64_t now_ns, uint64_t n)
 {
 	if (e->bandwidth && n)
-		earn(&l->bytes_ns[d], now_ns, (uint64_t)((double)n * SECOND_NS / (double)e->bandwidth), UINT64_MAX);
+		limits_earn(&l->bytes_ns[d], now_ns, (uint64_t)((double)n * SECOND_NS / (double)e->bandwidth), UINT64_MAX);
 }

@@ -36,6 +36,9 @@ void limits_free(struct limits_enclave *l); /* takes NULL */
 /* What rates are measured by: CLOCK_MONOTONIC, a few milliseconds coarse. */
 uint64_t limits_now_ns(void);
 
+/* Moves the time at which all is earned by cost, unless that would be further than ahead of now. */
+bool limits_earn(_Atomic uint64_t *word, uint64_t now_ns, uint64_t cost, uint64_t ahead);
+
 /* Takes a connection in: false where max-connections (*ret_kind says) or rate refuses it. */
 bool limits_connect(struct limits_enclave *l, const struct config_enclave *e, uint64_t now_ns,
 		    enum limit_kind *ret_kind);

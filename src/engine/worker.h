@@ -29,6 +29,7 @@ struct engine_setup;
 struct limits_enclave;
 struct resolver;
 struct route_scratch;
+struct sources;
 struct worker;
 
 /*
@@ -49,6 +50,7 @@ struct engine_shared {
 	const struct engine_setup *setup;
 	_Atomic uint32_t connections;	/* at this moment, all workers */
 	_Atomic uint32_t *per_frontend;	/* the same by frontend number */
+	struct sources *sources;	/* rates of their addresses */
 	_Atomic uint32_t *per_server;	/* connections to it, by server number */
 	struct limits_enclave *limits;	/* by enclave number; behind the last, of peers that are none */
 	uint32_t max_connections;

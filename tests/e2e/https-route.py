@@ -43,12 +43,17 @@ proxy = Teeproxy('''
 		listen 127.0.0.1:$NAMELESS
 		sni none -> $NOBODY_ASKED
 	}
+	frontend rated mode https {
+		listen 127.0.0.1:$RATED
+		rate per-source 1/h burst 3
+		default -> $TEE_K
+	}
 	frontend denied mode https {
 		listen 127.0.0.1:$DENIED
 		deny-from 127.0.0.0/8
 		default -> $TEE_K
 	}
-''', ports=["WEB", "HASTY", "BRIEF", "NARROW", "DENIED", "NAMELESS"],
+''', ports=["WEB", "HASTY", "BRIEF", "NARROW", "DENIED", "NAMELESS", "RATED"],
 	env={"TEE_K": tee_k.address, "TEE_T": tee_t.address, "SINK": sink.address, "SILENT": silent.address,
 	     "NOBODY_ASKED": nameless.address})
 
@@ -242,6 +247,22 @@ def one_client_too_many_is_closed_and_the_next_is_served_again():
 		with contextlib.suppress(OSError):
 			return https_get(proxy.port("NARROW"), "k.test").body["enclave"] == "tee-k"
 	until(served, "served again")
+
+
+@case
+def a_source_that_comes_too_often_is_closed_and_others_are_not():
+	def come(source):
+		with socket.socket() as s:
+			s.settimeout(WAIT)
+			s.bind((source, 0))
+			s.connect(("127.0.0.1", proxy.port("RATED")))
+			s.sendall(hello("k.test"))
+			with contextlib.suppress(ConnectionResetError):
+				return len(s.recv(1))
+			return 0
+	equal([come("127.0.0.1") for _ in range(5)], [1, 1, 1, 0, 0])
+	equal([come("127.0.0.2") for _ in range(5)], [1, 1, 1, 0, 0])
+	proxy.wait_log("frontend=rated source=127.0.0.2:.*reason=source_rate", 2)
 
 
 @case
