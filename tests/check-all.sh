@@ -26,14 +26,19 @@ step() { # NAME COMMAND...
 	esac
 }
 
-build() { # NAME CONFIGURE-ARGUMENT...
-	local dir=$work/$1
+build() ( # NAME CONFIGURE-ARGUMENT...; in a shell of its own, which may change directory
+	dir=$work/$1
 	shift
 	mkdir -p "$dir" && cd "$dir" && "$top_srcdir/configure" -q "$@" && make -s -j"$(nproc)" check
+)
+
+with_clang() {
+	command -v clang >/dev/null || { echo "no clang here"; return 77; }
+	build clang CC=clang --enable-werror
 }
 
 step gcc build gcc CC=gcc --enable-werror
-if command -v clang >/dev/null; then step clang build clang CC=clang --enable-werror; fi
+step clang with_clang
 step tsan build tsan --enable-sanitizers=thread CFLAGS='-O1 -g'
 step asan build asan --enable-sanitizers=address,undefined CFLAGS='-O1 -g'
 step distcheck make -s distcheck
