@@ -38,6 +38,7 @@ enum {
 	READY_MS = 10000,		/* a new engine says that it serves by then */
 	RESTART_FIRST_MS = 100,
 	RESTART_MAX_MS = 10000,
+	STOP_MS = 10000,		/* an engine that was told to end at once is gone by then, or killed */
 	RESTART_CALM_MS = 60000,	/* an engine that lived this long begins the back-off anew */
 };
 
@@ -207,13 +208,13 @@ static void tell_log(struct engine_process *e)
 		log_warning("cannot give engine %d the new log: %s, ignoring", (int)e->pid, strerror(errno));
 }
 
-/* The engine keeps its own grace time; past a second more it is killed. */
+/* The engine keeps its own grace time; some time past it, it is killed. */
 static void drain(struct master *m, struct engine_process *e)
 {
 	if (e->draining)
 		return;
 	e->draining = true;
-	e->stop_ms = now_ms() + m->config->global.grace_ms + 5000;
+	e->stop_ms = now_ms() + m->config->global.grace_ms + STOP_MS;
 	tell(e, ENGINE_DRAIN);
 }
 
@@ -362,10 +363,14 @@ static void stop(struct master *m)
 	else
 		log_notice("stopping at once");
 	for (unsigned i = 0; i < ENGINES_MAX; i++) {
-		if (m->engines[i].pid && m->stopping == 1)
+		if (!m->engines[i].pid)
+			continue;
+		if (m->stopping == 1) {
 			drain(m, &m->engines[i]);
-		else
+		} else {
 			tell(&m->engines[i], ENGINE_STOP);
+			m->engines[i].stop_ms = now_ms() + STOP_MS;
+		}
 	}
 	/* Who comes now is refused, rather than left in a backlog that nobody reads. */
 	sockets_fini(&m->sockets);

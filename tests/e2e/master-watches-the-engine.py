@@ -195,6 +195,18 @@ def a_second_sigterm_ends_at_once():
 
 
 @case
+def a_second_sigterm_does_not_wait_for_an_engine_that_hangs():
+	p = start("hangs", grace="1h")
+	(engine,) = p.engines()
+	os.kill(engine, signal.SIGSTOP)
+	os.kill(p.pid, signal.SIGTERM)
+	p.wait_log("stopping: waiting")
+	os.kill(p.pid, signal.SIGTERM)
+	equal(p.wait_end(), 1, "exit status")
+	true("does not end, killing it" in p.log(), p.log())
+
+
+@case
 def the_pid_file_names_the_master():
 	with open(os.path.join(DIR, "main.pid")) as f:
 		equal(int(f.read()), proxy.pid)
