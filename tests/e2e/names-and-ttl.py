@@ -276,6 +276,23 @@ def a_connection_may_end_while_its_name_is_looked_up():
 
 
 @case
+def the_next_server_is_asked_where_one_is_not_there():
+	gone = DnsServer({})
+	gone.close()
+	try:
+		six = DnsServer({"plain.test": ["127.0.0.4"]}, "::1")
+	except OSError:
+		raise Skip("no IPv6 here")
+	second = Teeproxy('''
+		resolver { server $GONE $SIX }
+		frontend plain mode tcp { listen 127.0.0.1:$PLAIN; default -> tcp:plain.test:$PORT }
+	''', ports=["PLAIN"], env={"GONE": gone.address, "SIX": six.address, "PORT": str(PORT)})
+	with connect_to(address_of(second.port("PLAIN"))) as s:
+		equal(read_line(s), "127.0.0.4")
+	second.stop()
+
+
+@case
 def no_socket_stays_when_all_clients_have_gone():
 	until(lambda: proxy.sockets() <= quiet, "the connections' sockets go")
 

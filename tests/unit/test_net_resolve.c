@@ -158,7 +158,7 @@ static int behave(struct message *m, const char *name, unsigned type, bool tcp)
 		return SERVFAIL;
 	} else if (!strcmp(name, "refused.test")) {
 		return REFUSED;
-	} else if (!strcmp(name, "silent.test")) {
+	} else if (!strcmp(name, "silent.test") || !strncmp(name, "silent-", 7)) {
 		return SILENCE;
 	} else if (!strcmp(name, "none.test")) {
 		return NXDOMAIN;
@@ -524,6 +524,30 @@ static void silence(void **state)
 	assert_true(a.at_once);
 }
 
+static void two_thousand_wait(void **state)
+{
+	static struct asker many[2000];
+	struct asker a;
+
+	(void)state;
+	for (size_t i = 0; i < 2000; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "silent-%zu.test", i);
+		begin(&many[i], name);
+		assert_false(many[i].at_once);
+		ev_run(loop, EVRUN_NOWAIT); /* the server's socket holds only so many */
+		ev_run(loop, EVRUN_NOWAIT);
+	}
+	assert_true(server.asked[0] >= 2000);
+	ask(&a, "both.test");
+	assert_int_equal(a.n, 3);
+	for (size_t i = 0; i < 2000; i++) {
+		finish(&many[i]);
+		assert_int_equal(many[i].status, RESOLVE_TIMEOUT);
+	}
+}
+
 static void truncated(void **state)
 {
 	struct asker a;
@@ -799,6 +823,7 @@ int main(void)
 		TEST(server_failed, "SERVFAIL and REFUSED are SERVER_FAILED, and remembered"),
 		TEST(nobody_listens, "a server where nobody listens is SERVER_FAILED"),
 		TEST(silence, "silence is TIMEOUT, and holds up no other name"),
+		TEST(two_thousand_wait, "2,000 names that are silent do not hold up another, and all end"),
 		TEST(truncated, "a truncated answer is asked for over TCP; 64 addresses are kept"),
 		TEST(one_family_is_late, "A records do not wait for AAAA that are late"),
 		TEST(one_family_fails, "one family is enough where the other fails"),

@@ -60,9 +60,10 @@ class DnsServer:
 	def __init__(self, zone, host="127.0.0.1", port=0):
 		self.zone, self.behaviour = zone, None
 		self._asked, self._lock = {}, threading.Lock()
+		family = socket.AF_INET6 if ":" in host else socket.AF_INET
 		for _ in range(100):	# until one port is free for both
-			self._tcp = socket.create_server((host, port), backlog=128)
-			self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+			self._tcp = socket.create_server((host, port), family=family, backlog=128)
+			self._udp = socket.socket(family, socket.SOCK_DGRAM)
 			self.port = self._tcp.getsockname()[1]
 			try:
 				self._udp.bind((host, self.port))
@@ -71,7 +72,7 @@ class DnsServer:
 				self._tcp.close()
 				self._udp.close()
 		self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-		self.address = "%s:%d" % (host, self.port)
+		self.address = ("[%s]:%d" if ":" in host else "%s:%d") % (host, self.port)
 		for serve in (self._serve_udp, self._serve_tcp):
 			threading.Thread(target=serve, daemon=True).start()
 
