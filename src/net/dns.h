@@ -46,7 +46,7 @@ struct dns_answer {
 struct dns_query {
 	bool v6;
 	/*
-	 * From inside c-ares, and perhaps from inside dns_query(): must not call in here
+	 * From inside c-ares, and perhaps from inside dns_ask(): must not call in here
 	 * again, nor into whoever may.
 	 */
 	void (*answered)(struct dns_query *q, const struct dns_answer *a);
