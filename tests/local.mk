@@ -105,7 +105,7 @@ tests_unit_test_net_local_LDADD = $(unit_ldadd)
 tests_unit_test_net_race_SOURCES = tests/unit/test_net_race.c
 tests_unit_test_net_race_LDADD = $(unit_ldadd)
 
-tests_unit_test_net_resolve_SOURCES = tests/unit/test_net_resolve.c
+tests_unit_test_net_resolve_SOURCES = tests/unit/net_name_server.h tests/unit/test_net_resolve.c
 tests_unit_test_net_resolve_LDADD = $(unit_ldadd)
 
 tests_unit_test_route_address_class_SOURCES = tests/unit/test_route_address_class.c
