@@ -49,7 +49,7 @@ def upgrade(s, peer):
 a, b, fleeting, switch = serve("a", noting("a")), serve("b", noting("b")), serve("once", once), serve("switch", upgrade)
 tls = serve("tls", noting("tls"), tls=tls_context(*certificate("tls", ["tls.test"])))
 with open(os.path.join(DIR, "hosts"), "w") as f:
-	f.write("127.0.0.1 a.test b.test once.test switch.test refused.test tls.test\n10.0.0.1 private.test\n")
+	f.write("127.0.0.1 a.test b.test once.test switch.test refused.test tls.test up.test\n10.0.0.1 private.test\n")
 
 # The proxy further up: answers CONNECT as its path of names says, notes everything.
 asked = []
@@ -70,7 +70,7 @@ def upstream(s, peer):
 				s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain")
 			return
 		name = target.split(".")[0]
-		answers = {"yes": b"HTTP/1.1 200 Go\r\nX: y\r\n\r\n", "early": b"HTTP/1.1 100 Wait\r\n\r\nHTTP/1.0 200 OK\r\n\r\n220 hi ",
+		answers = {"yes": b"HTTP/1.1 200 Go\r\nX: y\r\n\r\n", "named": b"HTTP/1.1 200 OK\r\n\r\n", "early": b"HTTP/1.1 100 Wait\r\n\r\nHTTP/1.0 200 OK\r\n\r\n220 hi ",
 			   "no": b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", "auth": b"HTTP/1.1 407 Who\r\n\r\n",
 			   "rubbish": b"SSH-2.0-x\r\n\r\n", "bare": b"HTTP/1.1 200 OK\n\n", "gone": b"", "half": b"HTTP/1.1 200 O",
 			   "long": b"HTTP/1.1 200 OK\r\n" + b"X: %s\r\n" % (b"y" * 1000) * 20 + b"\r\n"}
@@ -85,7 +85,7 @@ def upstream(s, peer):
 			s.sendall(answers[name])
 			if name in ("gone", "half"):
 				return
-		while name in ("yes", "early", "slow"):
+		while name in ("yes", "early", "slow", "named"):
 			piece = f.read1(1000)
 			if not piece:
 				return
@@ -105,6 +105,7 @@ proxy = Teeproxy('''
 		from any to refused.test:* -> reject
 		from any to { yes.via:443 early.via:443 no.via:443 auth.via:443 rubbish.via:443 bare.via:443 } -> via 127.0.0.1:$UP
 		from any to { gone.via:443 half.via:443 long.via:443 slow.via:443 *.via:80 } -> via 127.0.0.1:$UP
+		from any to named.yes:443 -> via up.test:$UP
 		from any to nobody.via:443 -> via 127.0.0.1:$NODNS
 		from any to 127.0.0.0/8:$A -> direct
 		from any to 127.0.0.0/8:$B -> direct
@@ -261,6 +262,9 @@ def what_comes_with_the_proxys_answer_is_the_tunnels():
 		with s:
 			s.shutdown(socket.SHUT_WR)
 			equal(read_all(s), b"220 hi X")
+	with line(K, "named.yes:443", b"x") as s:
+		s.shutdown(socket.SHUT_WR)
+		equal(read_all(s), b"X", "a proxy that is a name")
 	with line(K, "slow.via:443", b"x") as s:
 		s.shutdown(socket.SHUT_WR)
 		equal(read_all(s), b"X", "byte by byte")
