@@ -11,9 +11,12 @@
 #include "route/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <ctype.h>
 #include <pcre2.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/buffer.h"
 #include "base/xalloc.h"
 
 enum {
@@ -21,6 +24,7 @@ enum {
 	JIT_STACK_MIN = 32 * 1024,
 	JIT_STACK_MAX = 256 * 1024,
 	PATTERN_MAX = 8192,
+	JOINED_MAX = 256,	/* longer ones stay alone */
 };
 
 struct route_regex {
@@ -33,17 +37,18 @@ struct route_scratch {
 	pcre2_jit_stack *stack;
 };
 
+static const uint32_t base_options = PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF |
+				     PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C;
+
 static pcre2_code *compile(struct slice pattern, int *ret_error, size_t *ret_offset)
 {
-	const uint32_t options = PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF |
-				 PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C;
 	pcre2_compile_context *context = pcre2_compile_context_create(NULL);
 	pcre2_code *code;
 
 	if (!context)
 		xalloc_fail();
 	pcre2_set_max_pattern_length(context, PATTERN_MAX);
-	code = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len, options,
+	code = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len, base_options,
 			     ret_error, ret_offset, context);
 	pcre2_compile_context_free(context);
 	return code;
@@ -101,6 +106,76 @@ enum route_regex_result route_regex_match(const struct route_regex *re, struct r
 		return ROUTE_REGEX_YES;
 	/* Every failure but "no match" is a limit or lack of memory: refuse. */
 	return rc == PCRE2_ERROR_NOMATCH ? ROUTE_REGEX_NO : ROUTE_REGEX_LIMIT;
+}
+
+/*
+ * True where a pattern means the same as one alternative among others: no verbs, no
+ * options, no references to groups by number or name, none of the rarer escapes.
+ */
+static bool stands_beside_others(struct slice p)
+{
+	for (size_t i = 0; i < p.len; i++) {
+		char next = i + 1 < p.len ? p.ptr[i + 1] : '\0';
+
+		if (p.ptr[i] == '(' && (next == '*' || (next == '?' && (i + 2 == p.len || p.ptr[i + 2] != ':'))))
+			return false;
+		if (p.ptr[i] != '\\')
+			continue;
+		if (!next || (!strchr("dDwWsSbBAzZ", next) && (next < '!' || next > '~' || isalnum((unsigned char)next))))
+			return false;
+		i++;
+	}
+	return true;
+}
+
+bool route_regex_joins(const struct route_regex *re, struct slice pattern)
+{
+	uint32_t options = 0;
+
+	return re && pattern.len <= JOINED_MAX && stands_beside_others(pattern) &&
+	       pcre2_pattern_info(re->code, PCRE2_INFO_ALLOPTIONS, &options) == 0 &&
+	       (options & PCRE2_ANCHORED);
+}
+
+struct route_regex *route_regex_join(const struct slice *patterns, size_t n)
+{
+	struct buffer b = BUFFER_INIT;
+	struct route_regex *re = NULL;
+	pcre2_code *code;
+	int error;
+	size_t offset;
+
+	for (size_t i = 0; i < n; i++) {
+		buffer_add_string(&b, i ? "|(?:" : "(?:");
+		buffer_add(&b, patterns[i].ptr, patterns[i].len);
+		buffer_printf(&b, ")(*MARK:%zu)", i);
+	}
+	/* Too large for its link size, say, and then the patterns do without. */
+	code = pcre2_compile((PCRE2_SPTR)b.ptr, b.len, base_options | PCRE2_ANCHORED | PCRE2_NO_AUTO_CAPTURE,
+			     &error, &offset, NULL);
+	buffer_fini(&b);
+	/* The interpreter gains nothing by it. */
+	if (code && pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0) {
+		re = xmalloc(sizeof(*re));
+		re->code = code;
+	} else {
+		pcre2_code_free(code);
+	}
+	return re;
+}
+
+enum route_regex_result route_regex_match_joined(const struct route_regex *re, struct route_scratch *s,
+						 struct slice subject, size_t *ret_index)
+{
+	enum route_regex_result result = route_regex_match(re, s, subject);
+	PCRE2_SPTR mark = result == ROUTE_REGEX_YES ? pcre2_get_mark(s->data) : NULL;
+
+	if (result != ROUTE_REGEX_YES)
+		return result;
+	if (!mark)
+		return ROUTE_REGEX_LIMIT;
+	*ret_index = strtoul((const char *)mark, NULL, 10);
+	return ROUTE_REGEX_YES;
 }
 
 struct route_scratch *route_scratch_new(void)

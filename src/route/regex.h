@@ -30,4 +30,15 @@ void route_regex_free(struct route_regex *r);	/* takes NULL */
 enum route_regex_result route_regex_match(const struct route_regex *r, struct route_scratch *s,
 					  struct slice subject);
 
+/*
+ * Many patterns in one: where each begins at the first byte, and means the same beside
+ * others, they are one alternation, whose first alternative that matches is told.
+ */
+bool route_regex_joins(const struct route_regex *re, struct slice pattern);
+/* NULL where that cannot be had or would gain nothing. */
+struct route_regex *route_regex_join(const struct slice *patterns, size_t n);
+/* LIMIT says nothing of the patterns: ask each by itself then. */
+enum route_regex_result route_regex_match_joined(const struct route_regex *re, struct route_scratch *s,
+						 struct slice subject, size_t *ret_index);
+
 #endif

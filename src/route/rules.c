@@ -25,6 +25,9 @@ enum { NO_RULE = UINT32_MAX };
 /* Up to here a scan of the list beats the bisection, and costs no memory. */
 enum { CIDR_SCAN_MAX = 8 };
 
+/* Fewer regexes are as fast one by one; more do not compile into one. */
+enum { JOIN_MIN = 4, JOIN_MAX = 1024 };
+
 /* A rule that is asked in its turn whatever the name. */
 struct scanned {
 	uint32_t rule;
@@ -34,6 +37,11 @@ struct scanned {
 struct tried {
 	uint32_t rule;
 	struct route_regex *regex;
+	struct slice pattern;
+	bool joins;
+	/* At the first of a run: all of it as one. */
+	struct route_regex *joined;
+	uint32_t n_joined;
 };
 
 struct route_table {
@@ -63,6 +71,38 @@ static bool has_key(enum route_pattern_kind kind)
 	return false;
 }
 
+static bool has_only_names(const struct route_rule *rule)
+{
+	return rule->n_alpns + rule->n_paths + rule->n_from + rule->n_who == 0;
+}
+
+static void try_add(struct route_table *t, uint32_t number, struct slice pattern)
+{
+	struct tried *tried = &t->tried[t->n_tried++];
+
+	*tried = (struct tried){ .rule = number, .regex = route_regex_new(pattern) };
+	tried->joins = has_only_names(&t->rules[number]) && route_regex_joins(tried->regex, pattern);
+	tried->pattern = pattern;
+}
+
+/* From first on, as many as join and compile together; the number of them. */
+static size_t join_run(struct route_table *t, size_t first)
+{
+	struct slice *patterns = xcalloc(JOIN_MAX, sizeof(*patterns));
+	struct tried *tried = &t->tried[first];
+	size_t n = 0;
+
+	while (n < JOIN_MAX && first + n < t->n_tried && tried[n].joins) {
+		patterns[n] = tried[n].pattern;
+		n++;
+	}
+	for (; n >= JOIN_MIN && !tried->joined; n = tried->joined ? n : n / 2)
+		tried->joined = route_regex_join(patterns, n);
+	free(patterns);
+	tried->n_joined = tried->joined ? (uint32_t)n : 0;
+	return tried->joined ? n : 1;
+}
+
 static void rule_add(struct route_table *t, uint32_t number)
 {
 	const struct route_rule *rule = &t->rules[number];
@@ -74,7 +114,7 @@ static void rule_add(struct route_table *t, uint32_t number)
 		if (has_key(p->kind))
 			names_add(t->names, p, number);
 		else if (p->kind == ROUTE_PATTERN_REGEX)
-			t->tried[t->n_tried++] = (struct tried){ number, route_regex_new(p->text) };
+			try_add(t, number, p->text);
 		else if (p->kind == ROUTE_PATTERN_ANY)
 			scanned.named = true;
 		else
@@ -116,6 +156,8 @@ struct route_table *route_table_new(const struct route_rule *rules, size_t n_rul
 	t->tried = xcalloc(tried + 1, sizeof(*t->tried));
 	for (size_t i = 0; i < n_rules; i++)
 		rule_add(t, (uint32_t)i);
+	for (size_t i = 0; i < t->n_tried;)
+		i += join_run(t, i);
 	return t;
 }
 
@@ -125,8 +167,10 @@ void route_table_free(struct route_table *t)
 		return;
 	for (size_t i = 0; t->from && i < t->n_rules; i++)
 		cidr_set_free(t->from[i]);
-	for (size_t i = 0; i < t->n_tried; i++)
+	for (size_t i = 0; i < t->n_tried; i++) {
 		route_regex_free(t->tried[i].regex);
+		route_regex_free(t->tried[i].joined);
+	}
 	free(t->from);
 	free(t->tried);
 	free(t->scanned);
@@ -169,6 +213,47 @@ static uint32_t scan(const struct rest *rest, uint32_t best)
 	return best;
 }
 
+/*
+ * The first rule before best one of whose regexes takes the name.  A run that is joined is
+ * asked as one, unless that meets a limit.
+ */
+static enum route_regex_result try_regexes(const struct rest *rest, struct route_scratch *s, uint32_t *best)
+{
+	const struct route_table *t = rest->table;
+	const struct slice name = rest->query->name;
+	size_t i = 0;
+
+	while (i < t->n_tried && t->tried[i].rule < *best) {
+		const struct tried *tried = &t->tried[i];
+		enum route_regex_result result = ROUTE_REGEX_LIMIT;
+		size_t at = 0;
+
+		if (tried->joined)
+			result = route_regex_match_joined(tried->joined, s, name, &at);
+		if (result == ROUTE_REGEX_YES) {
+			if (tried[at].rule < *best)
+				*best = tried[at].rule;
+			return ROUTE_REGEX_YES;
+		}
+		if (result == ROUTE_REGEX_NO) {
+			i += tried->n_joined;
+			continue;
+		}
+		for (uint32_t n = tried->n_joined ? tried->n_joined : 1; n > 0; n--, i++) {
+			tried = &t->tried[i];
+			if (tried->rule >= *best || !rest_takes(rest, tried->rule))
+				continue;
+			/* A pattern that route_regex_check() refused takes nothing, and nothing after it. */
+			result = tried->regex ? route_regex_match(tried->regex, s, name) : ROUTE_REGEX_LIMIT;
+			if (result == ROUTE_REGEX_YES)
+				*best = tried->rule;
+			if (result != ROUTE_REGEX_NO)
+				return result;
+		}
+	}
+	return ROUTE_REGEX_NO;
+}
+
 enum route_result route_match(const struct route_table *t, struct route_scratch *s,
 			      const struct route_query *q, size_t *ret_rule)
 {
@@ -178,19 +263,8 @@ enum route_result route_match(const struct route_table *t, struct route_scratch 
 	if (q->name.ptr)
 		best = names_find(t->names, q->name, best, rest_takes, &rest);
 	best = scan(&rest, best);
-	for (size_t i = 0; q->name.ptr && i < t->n_tried && t->tried[i].rule < best; i++) {
-		const struct tried *tried = &t->tried[i];
-		enum route_regex_result result;
-
-		if (!rest_takes(&rest, tried->rule))
-			continue;
-		/* A pattern that route_regex_check() refused takes nothing, and nothing after it. */
-		result = tried->regex ? route_regex_match(tried->regex, s, q->name) : ROUTE_REGEX_LIMIT;
-		if (result == ROUTE_REGEX_LIMIT)
-			return ROUTE_LIMIT;
-		if (result == ROUTE_REGEX_YES)
-			best = tried->rule;
-	}
+	if (q->name.ptr && try_regexes(&rest, s, &best) == ROUTE_REGEX_LIMIT)
+		return ROUTE_LIMIT;
 	if (best == NO_RULE)
 		return ROUTE_MISS;
 	*ret_rule = best;

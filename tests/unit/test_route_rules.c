@@ -348,6 +348,50 @@ static void a_table_without_rules_takes_nothing(void **state)
 	assert_int_equal(match(NULL, 0, &(struct route_query){ .name = S("a") }), MISS);
 }
 
+/*
+ * Long runs of regexes, which are asked as one where they can be: among them some that
+ * cannot (not anchored, references, options, verbs), some that match much and hide others,
+ * and a rule now and then that asks for more than a name.
+ */
+static void a_run_of_regexes_answers_as_one_by_one(void **state)
+{
+	static const char *const texts[] = {
+		"^a", "^ab$", "^a[^b]", "^(?:a|b)c$", "a|^b", "^(a)\\1", "^(?i)B", "^b(?=c)", "c$", "^.b.$", "^[abc]{3}$",
+		"^a|b", "^a|^b", "^\\w+$", "^c(?#x)", "^(*FAIL)a", "^$", "^\\x61", "^\\Qa\\Ec", "^ca|^cb", "^(b)(c)?$", "^a{0}c",
+	};
+	enum { RULES = 40, ROUNDS = 25, COUNT = sizeof(texts) / sizeof(texts[0]) };
+	struct route_pattern patterns[RULES];
+	struct route_rule rules[RULES];
+	struct slice alpn = S("h2");
+	uint32_t random = 11, found = 0;
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		char name[5];
+
+		for (int i = 0; i < RULES; i++) {
+			random = random * 1664525 + 1013904223;
+			patterns[i] = (struct route_pattern){ ROUTE_PATTERN_REGEX,
+							      slice_of_string(texts[(random >> 16) % COUNT]) };
+			rules[i] = (struct route_rule)RULE_NAME(patterns[i]);
+			if (random >> 29 == 0) {
+				rules[i].alpns = &alpn;
+				rules[i].n_alpns = 1;
+			}
+		}
+		for (int n = 0; n < 3 * 3 * 3 + 3 * 3 + 3 + 1; n++) {
+			int len = n < 1 ? 0 : n < 4 ? 1 : n < 13 ? 2 : 3, of = n < 1 ? 0 : n < 4 ? n - 1 : n < 13 ? n - 4 : n - 13;
+			struct route_query q = { .alpn = round % 2 ? S("\002h2") : S("") };
+
+			for (int i = 0; i < len; i++, of /= 3)
+				name[i] = (char)('a' + of % 3);
+			q.name = slice_of(name, (size_t)len);
+			found += match(rules, RULES, &q) >= 0;
+		}
+	}
+	assert_true(found > ROUNDS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +412,7 @@ int main(void)
 		cmocka_unit_test(who_needs_a_voucher_unless_any),
 		cmocka_unit_test(prefixes_and_peers_are_one_matcher),
 		cmocka_unit_test(a_name_is_known_whatever_else_its_rule_asks),
+		cmocka_unit_test(a_run_of_regexes_answers_as_one_by_one),
 		cmocka_unit_test(a_table_without_rules_takes_nothing),
 	};
 	int failed;
