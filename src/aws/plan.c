@@ -59,6 +59,29 @@ bool plan_role_set(struct plan_role *r, struct slice arn, struct slice session_n
 	return r->arn && r->session_name && (r->external_id || !external_id.len);
 }
 
+/* Printable ASCII without blanks. */
+static bool is_word(struct slice s, size_t min, size_t max)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] <= 0x20 || s.ptr[i] > 0x7e)
+			return false;
+	}
+	return s.len >= min && s.len <= max;
+}
+
+/* Held to the lengths that STS has for them. */
+static enum found set_role(struct maker *m, struct plan_role *r, struct slice arn, struct slice session_name,
+			   struct slice external_id)
+{
+	if (!is_word(arn, 1, 2048))
+		return broken(m, "the role's ARN has bytes that it cannot have, or is too long");
+	if (session_name.len && !is_word(session_name, 2, 64))
+		return broken(m, "the name of the role's session must have 2 to 64 characters without blanks");
+	if (external_id.len > 1224 || memchr(external_id.ptr, '\0', external_id.len))
+		return broken(m, "external_id has bytes that it cannot have, or is too long");
+	return plan_role_set(r, arn, session_name, external_id) ? FOUND : broken(m, "out of memory");
+}
+
 static void role_fini(struct plan_role *r)
 {
 	free(r->arn);
@@ -106,11 +129,11 @@ static enum found read_token(struct maker *m, const char *path)
 static enum found web_identity(struct maker *m, const char *told_by, const char *path, struct slice arn,
 			       struct slice session_name)
 {
+	enum found found = set_role(m, &m->plan->web_role, arn, session_name, or_empty(NULL));
+
 	m->plan->source = PLAN_WEB_IDENTITY;
 	m->plan->told_by = told_by;
-	if (!plan_role_set(&m->plan->web_role, arn, session_name, or_empty(NULL)))
-		return broken(m, "out of memory");
-	return read_token(m, path);
+	return found == FOUND ? read_token(m, path) : found;
 }
 
 static enum found from_web_identity(struct maker *m)
@@ -317,6 +340,7 @@ static enum found push_role(struct maker *m, struct slice profile, struct slice 
 	struct plan_role role = { 0 };
 	struct slice session = { "", 0 }, external = { "", 0 }, seconds;
 	unsigned long long n;
+	enum found found;
 
 	if (p->n_roles == PLAN_ROLES_MAX)
 		return broken(m, "profile \"%.*s\": more than %d profiles in a chain of source_profile, or a loop",
@@ -325,9 +349,10 @@ static enum found push_role(struct maker *m, struct slice profile, struct slice 
 		session = slice_of("", 0);
 	if (!get(m, profile, "external_id", &external))
 		external = slice_of("", 0);
-	if (!plan_role_set(&role, arn, session, external)) {
+	found = set_role(m, &role, arn, session, external);
+	if (found != FOUND) {
 		role_fini(&role);
-		return broken(m, "out of memory");
+		return found;
 	}
 	memmove(p->roles + 1, p->roles, p->n_roles * sizeof(p->roles[0]));
 	p->roles[0] = role;

@@ -230,6 +230,8 @@ static void what_a_profile_cannot_be_is_said(void **state)
 	config_fails("[default]\nrole_arn=r\nsource_profile=x\ncredential_source=Environment\n", "both");
 	config_fails("[default]\nrole_arn=r\ncredential_source=Moon\n", "got \"Moon\"");
 	config_fails("[default]\nrole_arn=r\nsource_profile=default\nduration_seconds=1\n", "between 900 and 43200");
+	config_fails("[default]\nrole_arn=a b\nsource_profile=default\n", "role's ARN");
+	config_fails("[default]\nrole_arn=r\nrole_session_name=x\nsource_profile=default\n", "2 to 64 characters");
 	config_fails("[default]\nregion=eu-west-1\n", "no credentials for that profile");
 }
 
