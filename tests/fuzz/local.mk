@@ -6,14 +6,16 @@
 FUZZ_CC = clang
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS = 600
-FUZZ_TARGETS = tls_hello http_head http_body http_exchange proxy_header egress_request json_stream \
+FUZZ_TARGETS = aws_answers aws_plan tls_hello http_head http_body http_exchange proxy_header egress_request json_stream \
 	config_text config_import kms_request
 # What the targets are linked from: the pure rooms, compiled again with the sanitizers.
-FUZZ_PARTS = src/aws/kms.c src/aws/kms_answer.c src/conn/http_exchange.c src/config/*.c src/route/*.c src/wire/*.c src/base/*.c
+FUZZ_PARTS = src/aws/answers.c src/aws/plan.c src/aws/profiles.c src/aws/secret.c src/aws/xml.c src/aws/kms.c src/aws/kms_answer.c src/conn/http_exchange.c src/config/*.c src/route/*.c src/wire/*.c src/base/*.c
 FUZZ_COMPILE = $(FUZZ_CC) -std=gnu17 $(DEFS) -I. $(AM_CPPFLAGS) $(CPPFLAGS) $(JSON_CFLAGS) $(PCRE2_CFLAGS) \
 	$(WARN_CFLAGS) $(FUZZ_CFLAGS)
 
 replay_programs = \
+	tests/fuzz/replay_aws_answers \
+	tests/fuzz/replay_aws_plan \
 	tests/fuzz/replay_config_import \
 	tests/fuzz/replay_config_text \
 	tests/fuzz/replay_egress_request \
@@ -28,6 +30,10 @@ check_PROGRAMS += $(replay_programs)
 dist_check_SCRIPTS += tests/fuzz/replay.sh tests/fuzz/seeds.sh
 TESTS += tests/fuzz/replay.sh
 
+tests_fuzz_replay_aws_answers_SOURCES = tests/fuzz/fuzz_aws_answers.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_aws_answers_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
+tests_fuzz_replay_aws_plan_SOURCES = tests/fuzz/fuzz_aws_plan.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_aws_plan_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_config_import_SOURCES = tests/fuzz/fuzz_config_import.c tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/fuzz_config.h
 tests_fuzz_replay_config_import_LDADD = $(TEEPROXY_LIBS) $(TEEPROXY_LIBADD)
 tests_fuzz_replay_config_text_SOURCES = tests/fuzz/fuzz_config_text.c tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/fuzz_config.h
