@@ -82,6 +82,8 @@ libteeproxy_a_SOURCES = \
 	src/config/values.c \
 	src/config/values.h \
 	src/config/values_address.c \
+	src/conn/accept_proxy.c \
+	src/conn/accept_proxy.h \
 	src/conn/balance.c \
 	src/conn/balance.h \
 	src/conn/conn.c \

@@ -236,6 +236,9 @@ TESTS += tests/e2e/refuses-to-start.py
 dist_check_SCRIPTS += tests/e2e/send-proxy.py
 TESTS += tests/e2e/send-proxy.py
 
+dist_check_SCRIPTS += tests/e2e/accept-proxy.py
+TESTS += tests/e2e/accept-proxy.py
+
 dist_check_SCRIPTS += tests/e2e/limits.py
 TESTS += tests/e2e/limits.py
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "conn/accept_proxy.h"
 #include "conn/balance.h"
 #include "conn/life.h"
 #include "conn/reach.h"
@@ -132,6 +133,7 @@ static void conn_expired(struct deadline *d)
 	struct conn *c = container_of(d, struct conn, deadline);
 
 	switch (c->state) {
+	case CONN_PROXY:
 	case CONN_HELLO:
 		conn_end(c, END_HELLO_TIMEOUT);
 		break;
@@ -339,6 +341,8 @@ void conn_io(struct ev_loop *loop, ev_io *io, int events)
 		dial_finish(c);
 }
 
+static void proxy_read(struct conn *c);
+
 /* What worker.ready tells: edges, so that each is noted whatever the state. */
 static void conn_event(void *who, int events)
 {
@@ -359,6 +363,9 @@ static void conn_event(void *who, int events)
 	/* An edge comes once: where a short read says that all is read, the end must be known from it, too. */
 	in->ending |= (events & READY_END) && in->exact;
 	switch (c->state) {
+	case CONN_PROXY:
+		proxy_read(c);
+		break;
 	case CONN_HELLO:
 		hello_read(c);
 		break;
@@ -455,16 +462,58 @@ static enum conn_end admit(struct conn *c)
 	uint32_t all = atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
 	uint32_t here = atomic_fetch_add_explicit(&s->per_frontend[f->number], 1, memory_order_relaxed);
 
-	if (!is_allowed(f, &c->peer))
-		return END_DENIED;
 	if (all >= s->max_connections)
 		return END_PROXY_FULL;
 	if (f->max_connections && here >= f->max_connections)
 		return END_FRONTEND_FULL;
+	return END_COUNT;
+}
+
+/* The same, for who the client is. */
+static enum conn_end admit_source(struct conn *c)
+{
+	struct engine_shared *s = c->worker->shared;
+	const struct config_frontend *f = c->frontend;
+
+	if (!is_allowed(f, &c->peer))
+		return END_DENIED;
 	if (f->rate_per_source.rate && c->peer.has_ip &&
 	    !sources_connect(s->sources, f, &c->peer.ip, limits_now_ns()))
 		return END_SOURCE_RATE;
 	return END_COUNT;
+}
+
+/* Who the client is is known. */
+static void conn_begin(struct conn *c)
+{
+	const struct mode_ops *mode = conn_mode(c);
+	enum conn_end refused = admit_source(c);
+
+	if (refused != END_COUNT) {
+		conn_end(c, refused);
+		return;
+	}
+	conn_enter(c, CONN_HELLO);
+	deadline_set(&c->worker->timers, &c->lifetime, c->frontend->timeouts.lifetime_ms);
+	if (mode->scratch_size && !(c->scratch = calloc(1, mode->scratch_size))) {
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
+	/* The first bytes are mostly here already: read before asking the loop. */
+	if (mode->start(c))
+		hello_read(c);
+}
+
+static void proxy_read(struct conn *c)
+{
+	enum conn_end why;
+
+	if (!accept_proxy_read(c, &why))
+		return;
+	if (why == END_COUNT)
+		conn_begin(c);
+	else
+		conn_end(c, why);
 }
 
 static void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
@@ -472,7 +521,6 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 {
 	struct conn *c = pool_get(&w->conns);
 	const struct config_frontend *f = l->frontend;
-	const struct mode_ops *mode = w->shared->setup->modes[f->mode];
 	enum conn_end refused;
 
 	if (!c) {
@@ -514,15 +562,13 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 		conn_end(c, refused);
 		return;
 	}
-	conn_enter(c, CONN_HELLO);
-	deadline_set(&w->timers, &c->lifetime, f->timeouts.lifetime_ms);
-	if (mode->scratch_size && !(c->scratch = calloc(1, mode->scratch_size))) {
-		conn_end(c, END_NO_MEMORY);
+	if (!accept_proxy_asks(c)) {
+		conn_begin(c);
 		return;
 	}
-	/* The first bytes are mostly here already: read before asking the loop. */
-	if (mode->start(c))
-		hello_read(c);
+	conn_enter(c, CONN_PROXY);
+	if (side_list(c, &c->client, false))
+		proxy_read(c);
 }
 
 /* --- all of a worker's --- */

@@ -30,10 +30,6 @@ static bool frontend_is_runnable(const struct config_frontend *f, const struct m
 	}
 	if (f->store != STORE_NONE)
 		ok = missing(&f->place, "store");
-	for (size_t i = 0; i < f->n_listens; i++) {
-		if (f->listens[i].n_accept_proxy_from)
-			ok = missing(&f->listens[i].place, "accept-proxy");
-	}
 	return ok;
 }
 
