@@ -206,7 +206,7 @@ def kms_knows_each_enclave_by_its_cid_and_refuses_it_the_others_key():
 			out = asks(name, "GenerateDataKey", key_spec="AES_256", **named)["output"]
 			equal(len(recipients[name].open(out["ciphertext_for_recipient"])), 32)
 		blobs[name] = out["ciphertext_blob"]
-	equal([s.body["KeyId"] for s in aws.requests(service="kms", access_key=who.access_key)],
+	equal([s.json()["KeyId"] for s in aws.requests(service="kms", access_key=who.access_key)],
 	      [ARN_K, ARN_K, ARN_T, ARN_T])
 	for name, other in (("tee-k", "tee-t"), ("tee-t", "tee-k")):
 		got = asks(name, "GenerateDataKey", key_spec="AES_256", key_id=arns[other])
