@@ -36,7 +36,7 @@ WITHIN = 120	# seconds for one order
 
 behind = {name: str(free_port()) for name in ("K_ALPN", "T_ALPN", "K_HTTP", "T_HTTP")}
 proxy = Teeproxy(CONF, ports=["WEB"], env=behind)
-http = if_engine(HTTP, ports=["PLAIN"], env=behind)
+http = Teeproxy(HTTP, ports=["PLAIN"], env=behind)
 
 
 def path(*parts):
@@ -54,13 +54,6 @@ def background(name, *command, env=None):
 
 # ------------------------------------------------------------------ the authority
 
-def plain_port():
-	try:
-		return http.port("PLAIN")
-	except Skip:
-		return free_port()
-
-
 def authority():
 	"""Starts Pebble and its name server, both on loopback: every name is 127.0.0.1."""
 	openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
@@ -71,7 +64,7 @@ def authority():
 		json.dump({"pebble": {
 			"listenAddress": "127.0.0.1:%d" % api, "managementListenAddress": "127.0.0.1:%d" % management,
 			"certificate": path("pebble.crt"), "privateKey": path("pebble.key"),
-			"httpPort": plain_port(), "tlsPort": proxy.port("WEB"),
+			"httpPort": http.port("PLAIN"), "tlsPort": proxy.port("WEB"),
 			"ocspResponderURL": "", "externalAccountBindingRequired": False}}, f)
 	background("names", "pebble-challtestsrv", "-defaultIPv6", "", "-dns01", "127.0.0.1:%d" % names, "-http01", "",
 		   "-https01", "", "-tlsalpn01", "", "-management", "127.0.0.1:%d" % control)
@@ -178,14 +171,12 @@ def ordered(orders):
 
 @case
 def http_01_with_certbot_and_lego_at_the_same_time():
-	http.log()
 	ordered({"tee-k": certbot("certbot-k", NAMES["tee-k"], behind["K_HTTP"]),
 		 "tee-t": lego("lego-t", NAMES["tee-t"], "--http", "--http.port", "127.0.0.1:" + behind["T_HTTP"])})
 
 
 @case
 def http_01_with_uacme_and_certbot_at_the_same_time():
-	http.log()
 	webroot = serve_webroot(behind["K_HTTP"])
 	try:
 		ordered({"tee-k": uacme("uacme-k", NAMES["tee-k"], "http-01"),
@@ -205,7 +196,6 @@ def tls_alpn_01_with_lego_and_uacme_at_the_same_time():
 
 @case
 def an_order_whose_client_is_not_there_fails():
-	http.log()
 	# Nobody answers for tee-k on this port now: the proxy must not find another way.
 	process, _, _ = lego("lego-none", NAMES["tee-k"], "--http", "--http.port", "127.0.0.1:%d" % free_port())
 	true(process.wait(WITHIN) != 0, "a certificate without an answer to the challenge")
