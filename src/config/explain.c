@@ -225,7 +225,8 @@ static void answer_policy(struct question *q, const struct route_ask *ask, struc
 		else if (ask->lookup_failed)
 			buffer_add_string(q->out, "    which needs an address: refused\n");
 		else
-			buffer_add_string(q->out, "    to each address of it that the address policy allows; ask of one with address=IP\n");
+			buffer_add_string(q->out, "    to each address of it that the address policy allows;"
+						  " ask of one with address=IP\n");
 		break;
 	case POLICY_MISS:
 		buffer_add_string(q->out, "no rule takes it: reject\n");
@@ -252,7 +253,8 @@ static bool answer_egress(struct question *q)
 	if (!q->has_to)
 		return wrong(q, "what goes where? frontend \"@\" is asked with to=HOST:PORT", q->frontend->name);
 	if (egress_is_odd_ipv4(&q->to)) {
-		buffer_printf(q->out, "\"%s\" is an odd spelling of an IPv4 address: refused before any rule\n", q->to.name);
+		buffer_printf(q->out, "\"%s\" is an odd spelling of an IPv4 address: refused before any rule\n",
+			      q->to.name);
 		return true;
 	}
 	if (q->to.kind != HOST_IS_NAME && q->has_address)
@@ -265,8 +267,10 @@ static bool answer_egress(struct question *q)
 		ask.address = &q->address;
 	scratch = route_scratch_new();
 	if (route_policy_match(q->frontend->policy, scratch, &ask, &rule) == POLICY_LOOK_UP) {
-		buffer_printf(q->out, "a rule for addresses comes first: %s is looked up; ask of one with address=IP\n"
-			      "if it has none:\n", q->to.name);
+		buffer_printf(q->out,
+			      "a rule for addresses comes first: %s is looked up; ask of one with address=IP\n"
+			      "if it has none:\n",
+			      q->to.name);
 		ask.lookup_failed = true;
 	}
 	answer_policy(q, &ask, scratch);

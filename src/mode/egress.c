@@ -132,7 +132,8 @@ void egress_fail(struct conn *c, enum conn_end why)
 /* A side that went away without a word is told by the kernel: there is no idle timeout. */
 static void keep_alive(int fd)
 {
-	const int on = 1, idle = KEEP_ALIVE_IDLE_S, every = KEEP_ALIVE_EVERY_S, probes = KEEP_ALIVE_PROBES;
+	const int on = 1, idle = KEEP_ALIVE_IDLE_S, every = KEEP_ALIVE_EVERY_S;
+	const int probes = KEEP_ALIVE_PROBES;
 
 	/* Families without it say so, ignoring. */
 	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == -1 ||

@@ -107,16 +107,18 @@ static bool is_own(const struct conn *c, const struct ip_addr *a)
 static struct judgement judge_direct(struct conn *c, size_t rule, const struct ip_addr *a)
 {
 	const struct config_frontend *f = c->frontend;
+	const uint16_t port = egress_of(c)->target.port;
 	char text[IP_TEXT_SIZE], what[EGRESS_REASON_SIZE / 2];
 	struct address_verdict verdict;
 
 	if (is_own(c, a)) {
-		snprintf(what, sizeof(what), "%s port %u is a listener of this proxy", ip_format(a, text),
-			 (unsigned)egress_of(c)->target.port);
+		snprintf(what, sizeof(what), "%s port %u is a listener of this proxy",
+			 ip_format(a, text), (unsigned)port);
 		return refuse(c, rule, END_OWN_LISTENER, what);
 	}
-	if (f->address_policy && !route_policy_judge(f->policy, rule, a, egress_of(c)->target.port, &verdict)) {
-		snprintf(what, sizeof(what), "address policy: %s is %s", ip_format(a, text), verdict.why);
+	if (f->address_policy && !route_policy_judge(f->policy, rule, a, port, &verdict)) {
+		snprintf(what, sizeof(what), "address policy: %s is %s", ip_format(a, text),
+			 verdict.why);
 		return refuse(c, rule, END_ADDRESS_REFUSED, what);
 	}
 	return (struct judgement){ rule, END_COUNT };
@@ -177,6 +179,17 @@ static void dial_rule(struct conn *c, size_t number)
 		c->rule = rule;
 	else
 		conn_dial(c, rule);
+}
+
+/* A rule that needs no address. */
+static void follow(struct conn *c, size_t number)
+{
+	const struct judgement j = judge_rule(c, number, NULL);
+
+	if (j.refused != END_COUNT)
+		egress_fail(c, j.refused);
+	else
+		dial_rule(c, number);
 }
 
 static void set_dialled(struct conn *c, const struct ip_addr *a)
@@ -283,7 +296,6 @@ static void go_without(struct conn *c, enum resolve_status status)
 	const struct config_frontend *f = c->frontend;
 	struct route_ask ask = ask_of(c, NULL);
 	size_t rule = f->n_rules - 1;
-	struct judgement j;
 
 	ask.lookup_failed = true;
 	if (egress_of(c)->fixed ||
@@ -292,11 +304,7 @@ static void go_without(struct conn *c, enum resolve_status status)
 		look_up_failed(c, status);
 		return;
 	}
-	j = judge_rule(c, rule, NULL);
-	if (j.refused != END_COUNT)
-		egress_fail(c, j.refused);
-	else
-		dial_rule(c, rule);
+	follow(c, rule);
 }
 
 static void take_answer(struct conn *c, const struct resolve_answer *a)
@@ -349,7 +357,6 @@ static void go(struct conn *c)
 {
 	struct egress *e = egress_of(c);
 	const struct route_ask ask = ask_of(c, NULL);
-	struct judgement j;
 	size_t rule;
 
 	e->fixed = false;
@@ -373,11 +380,7 @@ static void go(struct conn *c)
 		egress_fail(c, judge(c, NULL).refused);
 		return;
 	}
-	j = judge_rule(c, rule, NULL);
-	if (j.refused != END_COUNT)
-		egress_fail(c, j.refused);
-	else
-		dial_rule(c, rule);
+	follow(c, rule);
 }
 
 void egress_go(struct conn *c)

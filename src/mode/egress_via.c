@@ -153,8 +153,8 @@ void egress_via_begin(struct conn *c)
 	}
 	http_head_init_response(&v->head, VIA_ANSWER_MAX, HTTP_METHOD_CONNECT);
 	v->sent = 0;
-	v->len = (size_t)snprintf(v->request, sizeof(v->request), "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n",
-				  c->name, c->name);
+	v->len = (size_t)snprintf(v->request, sizeof(v->request),
+				  "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", c->name, c->name);
 	e->via = v;
 	ask(c);
 }

@@ -264,7 +264,8 @@ static int events_for(struct conn *c, enum http_side side)
 {
 	struct http *h = c->exchange;
 	struct iovec iov[2];
-	bool reads = http_exchange_reads(&h->x, side) && !c->throttled[side == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN];
+	const enum limit_direction d = side == HTTP_CLIENT ? LIMIT_UP : LIMIT_DOWN;
+	bool reads = http_exchange_reads(&h->x, side) && !c->throttled[d];
 	bool takes = side == HTTP_CLIENT || !h->broken;
 
 	return (reads ? EV_READ : 0) |

@@ -76,7 +76,10 @@ void http_serve_run(struct conn *c);
 void http_serve_remember(struct conn *c, const struct http_head *head, const char *buf);
 /* Our own answer, for this reason. */
 void http_serve_answer(struct conn *c, unsigned status, enum conn_end why);
-/* The same from any state before the server has answered, and says why in a field; text lives as long as c. */
+/*
+ * The same from any state before the server has answered, and says why in a field; text
+ * lives as long as c.
+ */
 void http_serve_refuse(struct conn *c, unsigned status, enum conn_end why, const char *text);
 /* Stops speaking HTTP, without an access line: the connection is the mode's. */
 void http_serve_leave(struct conn *c);

@@ -71,13 +71,15 @@ static size_t append(char *out, size_t at, struct slice s)
 size_t http_answer_write(unsigned status, bool to_head, struct slice reason, char *out)
 {
 	struct slice a = http_answer(status, to_head), close = SLICE_LITERAL("Connection: close\r\n");
+	const char *end;
 	size_t n;
 
 	assert(a.len + close.len + 32 <= ANSWER_MAX);
 	if (reason.len == 0)
 		return append(out, 0, a);
 	/* Behind the status line. */
-	n = append(out, 0, slice_of(a.ptr, (size_t)((const char *)memchr(a.ptr, '\n', a.len) - a.ptr) + 1));
+	end = memchr(a.ptr, '\n', a.len);
+	n = append(out, 0, slice_of(a.ptr, (size_t)(end - a.ptr) + 1));
 	a = slice_of(a.ptr + n, a.len - n);
 	if (!memmem(a.ptr, a.len, close.ptr, close.len))
 		n = append(out, n, close);
