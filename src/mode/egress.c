@@ -135,10 +135,9 @@ static void keep_alive(int fd)
 	const int on = 1, idle = KEEP_ALIVE_IDLE_S, every = KEEP_ALIVE_EVERY_S;
 	const int probes = KEEP_ALIVE_PROBES;
 
-	/* Families without it say so, ignoring. */
-	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == -1 ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) == -1)
-		return;
+	/* Where one fails the connection works without, ignoring. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
@@ -163,7 +162,6 @@ void egress_tunnel(struct conn *c)
 	}
 	if (c->exchange)
 		http_serve_leave(c);
-	keep_alive(c->server.fd);
 	conn_relay(c);
 }
 
@@ -171,6 +169,9 @@ static void egress_connected(struct conn *c)
 {
 	const struct egress *e = egress_of(c);
 
+	/* What is raced has it from race.c. */
+	if (c->target->kind == ADDRESS_TCP_IP && c->rule->target.kind != TARGET_DIRECT)
+		keep_alive(c->server.fd);
 	if (e->absolute)
 		http_serve_connected(c);
 	else if (c->rule->target.kind == TARGET_VIA)
@@ -290,7 +291,8 @@ static bool egress_start(struct conn *c)
 	e->conn = c;
 	e->protocol = protocol_of(c->frontend);
 	admit(c);
-	keep_alive(c->client.fd);
+	if (c->peer.has_ip)
+		keep_alive(c->client.fd);
 	if (e->protocol == EGRESS_HTTP) {
 		egress_http_begin(c);
 		return false;

@@ -51,6 +51,7 @@ proxy = Teeproxy('''
 		from tee-k to 127.0.0.0/8:$EARLY  -> direct
 		from tee-k to 127.0.0.0/8:$CLOSED -> direct
 		from tee-k to tee-t.test:443      -> $TEE_T
+		from any   to near.test:1         -> 127.0.0.1:$ECHO
 		from tee-k to gone.test:443       -> $NOBODY
 		from tee-k to pair.test:80        -> backend pair
 		from tee-k to no.test:*           -> reject
@@ -164,6 +165,27 @@ def a_target_that_speaks_first_and_ends_first_is_heard():
 			s.sendall(b"still here")
 			s.shutdown(socket.SHUT_WR)
 			until(lambda: heard[before:] == [b"still here"], "what came after the end is heard")
+
+
+def keeps_alive(local, remote):
+	"""Whether a connection between these ports of IPv4 loopback has its keep-alive timer running."""
+	with open("/proc/net/tcp") as f:
+		for words in map(str.split, f.readlines()[1:]):
+			ports = [int(w.rsplit(":", 1)[1], 16) for w in words[1:3]]
+			if ports[1] == remote and local in (None, ports[0]) and words[3] == "01" and words[5].startswith("02:"):
+				return True
+	return False
+
+
+@case
+def tcp_keep_alive_is_on_at_both_ends():
+	for where, target in (K, "127.0.0.1:%d" % ECHO), (TCP, "near.test:1"):
+		with line(where, target, b"x") as s:
+			equal(read_exactly(s, 1), b"x")
+			until(lambda: keeps_alive(None, ECHO), "the target's side of %s" % target)
+			if where == TCP:
+				until(lambda: keeps_alive(TCP, s.getsockname()[1]), "the client's side")
+		until(lambda: not keeps_alive(None, ECHO), "closed")
 
 
 @case
