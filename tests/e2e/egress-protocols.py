@@ -58,6 +58,12 @@ proxy = Teeproxy('''
 		from tee-k to drop.test:*         -> drop
 		from any   to *:25                -> direct
 	}
+	frontend brief mode egress {
+		listen unix:$DIR/brief.sock
+		timeout hello 300ms
+		timeout lifetime 1s
+		from any to 127.0.0.0/8:$ECHO -> direct
+	}
 	frontend old mode egress { listen unix:$DIR/line.sock as tee-k; protocol line;    from tee-k to 127.0.0.0/8:$ECHO -> direct }
 	frontend con mode egress { listen unix:$DIR/con.sock as tee-k;  protocol connect; from tee-k to 127.0.0.0/8:$ECHO -> direct }
 	frontend sox mode egress { listen unix:$DIR/sox.sock as tee-k;  protocol socks5;  from tee-k to 127.0.0.0/8:$ECHO -> direct }
@@ -289,6 +295,22 @@ def who_leaves_before_its_request_is_whole_is_no_failure_of_ours():
 			s.shutdown(socket.SHUT_WR)
 			read_all(s)
 	proxy.wait_log(r"reason=no_hello", 5)
+
+
+@case
+def hello_and_lifetime_end_what_they_bound_and_silence_does_not():
+	where = "unix:%s/brief.sock" % DIR
+	for data, said in ((b"", b""), (b"127.0.0.1", b""), (b"\x05\x01\x00", b"\x05\x00")):
+		with connect_to(where) as s:
+			s.sendall(data)
+			equal(read_all(s), said)
+	with connect_to(where) as s:
+		s.sendall(b"CONNECT a:443 HT")
+		true(read_all(s).startswith(b"HTTP/1.1 408 "), "a late head is told so")
+	proxy.wait_log(r"frontend=brief .*reason=hello_timeout", 4)
+	with line(where, "127.0.0.1:%d" % ECHO, b"x") as s:
+		equal(read_all(s), b"x")
+	proxy.wait_log(r"frontend=brief .*reason=lifetime protocol=line")
 
 
 run()
