@@ -86,7 +86,7 @@ fuzz: fuzz-targets
 		mkdir -p tests/fuzz/work/$$t tests/fuzz/found; \
 		seeds=`$(top_srcdir)/tests/fuzz/seeds.sh $$t`; \
 		echo "== $$t: $(FUZZ_SECONDS) s"; \
-		tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 -print_final_stats=1 -close_fd_mask=1 \
+		tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -print_final_stats=1 -close_fd_mask=1 \
 			-dict=$(top_srcdir)/tests/fuzz/dict/$$t.dict -artifact_prefix=tests/fuzz/found/$$t- \
 			tests/fuzz/work/$$t $$seeds \
 			2>tests/fuzz/work/$$t.log || { tail -40 tests/fuzz/work/$$t.log; exit 1; }; \
