@@ -50,8 +50,8 @@ enum waiting {
 
 struct kms {
 	const struct config_rule *rule;
-	struct json_stream *stream;
-	char *in;		/* NULL while nothing is there */
+	struct json_stream *stream;	/* NULL, as in is, while nothing is there */
+	char *in;
 	size_t at, fed, len, size;	/* of in: the request begins, the stream has seen it, bytes, room */
 	struct json_writer out;
 	size_t sent;		/* of out */
@@ -108,7 +108,7 @@ static void log_request(struct conn *c, enum conn_end why)
 		log_field_string(&l, "request_id", k->request_id);
 	if (k->status)
 		log_field_number(&l, "status", k->status);
-	if (k->attempts) {
+	if (k->attempts || k->aws_ms) {
 		log_field_number(&l, "attempts", k->attempts);
 		log_field_number(&l, "queued_ms", k->queued_ms);
 		log_field_number(&l, "aws_ms", k->aws_ms);
@@ -156,6 +156,7 @@ static void request_begins(struct conn *c)
 	k->refused = false;
 	k->key[0] = k->request_id[0] = k->error[0] = '\0';
 	k->status = k->attempts = 0;
+	k->queued_ms = k->aws_ms = 0;
 	k->bytes_up = k->bytes_down = 0;
 }
 
@@ -212,8 +213,6 @@ static void in_drop(struct kms *k)
 {
 	explicit_bzero(k->in + k->at, k->fed - k->at);
 	k->at = k->fed;
-	if (k->at == k->len)
-		in_free(k);
 }
 
 /* --- requests --- */
@@ -312,19 +311,40 @@ static void not_json(struct conn *c)
 	k->closing = true;
 }
 
-/* Gives the stream what it has not seen, up to the end of a request. */
+/* A request has begun and is not whole. */
+static bool is_inside(const struct kms *k)
+{
+	return k->stream && json_stream_is_open(k->stream);
+}
+
+/* Who waits costs neither buffer nor parser, which a long request has made large. */
+static void let_go(struct kms *k)
+{
+	in_free(k);
+	json_stream_free(k->stream);
+	k->stream = NULL;
+}
+
+/* Gives the stream what it has not seen, up to the end of a request; at the end, that there is no more. */
 static void frame(struct conn *c)
 {
 	struct kms *k = c->exchange;
 	struct json_object *value;
-	size_t used;
-	enum json_stream_result r = k->fed == k->len ?
-		json_stream_end(k->stream, &value) :
-		json_stream_feed(k->stream, k->in + k->fed, k->len - k->fed, &used, &value);
+	enum json_stream_result r;
+	size_t used = 0;
 
-	if (k->fed < k->len)
-		k->fed += used;
-	if (r != JSON_STREAM_MORE || json_stream_is_open(k->stream))
+	if (!k->stream)
+		k->stream = json_stream_new(c->frontend->request_size, JSON_STREAM_DEPTH);
+	if (!k->stream) {
+		conn_end(c, END_NO_MEMORY);
+		return;
+	}
+	if (k->fed == k->len)
+		r = json_stream_end(k->stream, &value);
+	else
+		r = json_stream_feed(k->stream, k->in + k->fed, k->len - k->fed, &used, &value);
+	k->fed += used;
+	if (r != JSON_STREAM_MORE || is_inside(k))
 		request_begins(c);
 	if (r == JSON_STREAM_FOUND) {
 		json_stream_discard(value);
@@ -334,10 +354,11 @@ static void frame(struct conn *c)
 	}
 	if (c->state != CONN_EXCHANGE)
 		return;
-	if (r == JSON_STREAM_BAD)
-		in_free(k);
-	else if (k->in && !json_stream_is_open(k->stream))
-		in_drop(k);
+	if (r == JSON_STREAM_MORE && is_inside(k))
+		return;
+	in_drop(k);
+	if (r == JSON_STREAM_BAD || k->at == k->len)
+		let_go(k);
 }
 
 /* --- deadlines --- */
@@ -362,7 +383,7 @@ static void kms_deadline(struct conn *c)
 	} else if (k->call) {
 		if (k->waiting != WAITING_AWS)
 			deadline_for(c, WAITING_AWS, t->request_ms + CALL_GRACE_MS);
-	} else if (!k->served || json_stream_is_open(k->stream)) {
+	} else if (!k->served || is_inside(k)) {
 		if (k->waiting != WAITING_REQUEST)
 			deadline_for(c, WAITING_REQUEST, t->hello_ms);
 	} else if (k->waiting != WAITING_NEXT) {
@@ -419,6 +440,7 @@ static bool kms_write(struct conn *c)
 static bool kms_read(struct conn *c)
 {
 	struct kms *k = c->exchange;
+	size_t room;
 	ssize_t n;
 
 	if (!k->may_read)
@@ -427,13 +449,13 @@ static bool kms_read(struct conn *c)
 		conn_end(c, END_NO_MEMORY);
 		return true;
 	}
-	n = net_receive(c->client.fd, k->in + k->len, k->size - k->len);
+	room = k->size - k->len;
+	n = net_receive(c->client.fd, k->in + k->len, room);
+	k->may_read = n == (ssize_t)room || (n == -1 && errno == EINTR);
 	if (n > 0)
 		k->len += (size_t)n;
 	else if (n == 0)
 		k->eof = true;
-	else if (errno == EAGAIN)
-		k->may_read = false;
 	if (k->len == k->at)
 		in_free(k); /* who says nothing costs no buffer */
 	if (n == -1 && errno != EAGAIN && errno != EINTR) {
@@ -468,7 +490,7 @@ static bool kms_step(struct conn *c, int *ret_events)
 		return kms_read(c);
 	}
 	/* A number may stand open, and a value cut short wants its answer. */
-	if (json_stream_is_open(k->stream)) {
+	if (is_inside(k)) {
 		frame(c);
 		return true;
 	}
@@ -560,9 +582,7 @@ static bool kms_start(struct conn *c)
 	struct kms *k = calloc(1, sizeof(*k));
 
 	c->exchange = k;
-	if (k)
-		k->stream = json_stream_new(c->frontend->request_size, JSON_STREAM_DEPTH);
-	if (!k || !k->stream) {
+	if (!k) {
 		conn_end(c, END_NO_MEMORY);
 		return false;
 	}
@@ -642,9 +662,8 @@ static void kms_ended(struct conn *c)
 		aws_call_forget(k->call);
 	if (k->limits)
 		limits_disconnect(k->limits);
-	json_stream_free(k->stream);
+	let_go(k);
 	json_writer_fini(&k->out);
-	in_free(k);
 	free(k);
 	c->exchange = NULL;
 }
