@@ -35,16 +35,73 @@ struct json_stream *json_stream_new(size_t size_limit, int depth_limit)
 	return s;
 }
 
+/* As deep as the stream lets values be. */
+static void wipe_value(struct json_object *value)
+{
+	switch (json_object_get_type(value)) {
+	case json_type_string:
+		/* The bytes are the object's own, on the heap. */
+		explicit_bzero((char *)json_object_get_string(value), (size_t)json_object_get_string_len(value));
+		break;
+	case json_type_int:
+		json_object_set_int64(value, 0);
+		break;
+	case json_type_array:
+		for (size_t i = 0; i < json_object_array_length(value); i++)
+			wipe_value(json_object_array_get_idx(value, i));
+		break;
+	case json_type_object: {
+		json_object_object_foreach(value, key, member) {
+			(void)key;
+			wipe_value(member);
+		}
+		break;
+	}
+	case json_type_null:
+	case json_type_boolean:
+	case json_type_double:
+		break;
+	}
+}
+
 /* json-c keeps the last string or number, and frees it as it is. */
 static void wipe_tokener(struct json_stream *s)
 {
 	explicit_bzero(s->tokener->pb->buf, (size_t)s->tokener->pb->size);
 }
 
+/*
+ * Room for n more bytes of a string where json-c gathers it: growing by itself it would
+ * leave a copy behind.  What it gathers is never longer than what it reads.
+ */
+static bool reserve(struct json_stream *s, size_t n)
+{
+	struct printbuf *pb = s->tokener->pb;
+	size_t want = (size_t)pb->bpos + n + 16, size = (size_t)pb->size;
+	char *buf;
+
+	if (want <= size)
+		return true;
+	while (size < want)
+		size *= 2;
+	buf = size <= INT_MAX ? malloc(size) : NULL;
+	if (!buf)
+		return false;
+	memcpy(buf, pb->buf, (size_t)pb->bpos + 1);
+	wipe_tokener(s);
+	free(pb->buf);
+	pb->buf = buf;
+	pb->size = (int)size;
+	return true;
+}
+
 void json_stream_free(struct json_stream *s)
 {
 	if (!s)
 		return;
+	/* A value that is not whole: each level has what is finished of it. */
+	for (int i = 0; i <= s->tokener->depth; i++)
+		wipe_value(s->tokener->stack[i].current);
 	wipe_tokener(s);
 	json_tokener_free(s->tokener);
 	free(s);
@@ -102,6 +159,8 @@ enum json_stream_result json_stream_feed(struct json_stream *s, const char *buf,
 	if (n > 0) {
 		size_t taken;
 
+		if (!reserve(s, n))
+			return bad(s, "out of memory", s->value_len);
 		value = json_tokener_parse_ex(s->tokener, buf + at, (int)n);
 		error = json_tokener_get_error(s->tokener);
 		taken = json_tokener_get_parse_end(s->tokener);
@@ -145,35 +204,6 @@ bool json_stream_is_open(const struct json_stream *s)
 struct json_stream_error json_stream_error(const struct json_stream *s)
 {
 	return s->error;
-}
-
-/* As deep as the stream lets values be. */
-static void wipe_value(struct json_object *value)
-{
-	switch (json_object_get_type(value)) {
-	case json_type_string:
-		/* The bytes are the object's own, on the heap. */
-		explicit_bzero((char *)json_object_get_string(value), (size_t)json_object_get_string_len(value));
-		break;
-	case json_type_int:
-		json_object_set_int64(value, 0);
-		break;
-	case json_type_array:
-		for (size_t i = 0; i < json_object_array_length(value); i++)
-			wipe_value(json_object_array_get_idx(value, i));
-		break;
-	case json_type_object: {
-		json_object_object_foreach(value, key, member) {
-			(void)key;
-			wipe_value(member);
-		}
-		break;
-	}
-	case json_type_null:
-	case json_type_boolean:
-	case json_type_double:
-		break;
-	}
 }
 
 void json_stream_discard(struct json_object *value)

@@ -62,8 +62,7 @@ struct json_stream_error json_stream_error(const struct json_stream *s);
 
 /*
  * Frees a value and wipes the strings and numbers in it, as the stream does with what it keeps of
- * one itself.  What neither can reach: names of members, and what json-c's buffer left
- * behind when a long string made it grow.  Takes NULL.
+ * one itself.  What neither can reach is names of members.  Takes NULL.
  */
 void json_stream_discard(struct json_object *value);
 
