@@ -34,7 +34,7 @@ frontend http {
 """
 WITHIN = 120	# seconds for one order
 
-behind = {name: str(free_port()) for name in ("K_ALPN", "T_ALPN", "K_HTTP", "T_HTTP")}
+behind = {name: str(port) for name, port in free_ports(("K_ALPN", "T_ALPN", "K_HTTP", "T_HTTP")).items()}
 proxy = Teeproxy(CONF, ports=["WEB"], env=behind)
 http = Teeproxy(HTTP, ports=["PLAIN"], env=behind)
 
@@ -59,7 +59,7 @@ def authority():
 	openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
 		"-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
 		"-keyout", path("pebble.key"), "-out", path("pebble.crt"))
-	api, management, names, control = (free_port() for _ in range(4))
+	api, management, names, control = free_ports(range(4)).values()
 	with open(path("pebble.json"), "w") as f:
 		json.dump({"pebble": {
 			"listenAddress": "127.0.0.1:%d" % api, "managementListenAddress": "127.0.0.1:%d" % management,

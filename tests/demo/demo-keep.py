@@ -10,8 +10,8 @@ sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
 
 env = dict(os.environ, PYTHONUNBUFFERED="1")
-for name in "DEMO_HTTPS_PORT", "DEMO_HTTP_PORT", "DEMO_TCP_PORT":
-	env[name] = str(free_port())
+for name, port in free_ports(["DEMO_HTTPS_PORT", "DEMO_HTTP_PORT", "DEMO_TCP_PORT"]).items():
+	env[name] = str(port)
 said_path = os.path.join(DIR, "said")
 with open(said_path, "wb") as out:
 	demo = subprocess.Popen([sys.executable, os.path.join(os.environ["top_srcdir"], "tests/demo/demo.py"), "--keep"],

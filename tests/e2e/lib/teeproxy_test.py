@@ -166,6 +166,15 @@ def free_port(kind=socket.SOCK_STREAM):
 		return s.getsockname()[1]
 
 
+def free_ports(names):
+	"""A port of its own for each: all are held until the last is known."""
+	with contextlib.ExitStack() as held:
+		sockets = {name: held.enter_context(socket.socket()) for name in names}
+		for s in sockets.values():
+			s.bind(("127.0.0.1", 0))
+		return {name: s.getsockname()[1] for name, s in sockets.items()}
+
+
 def listening(port):
 	"""Whether somebody listens on this TCP port, told without a connection."""
 	for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -225,7 +234,7 @@ class Teeproxy:
 		os.rename(self.file + ".new", self.file)
 
 	def start(self):
-		self.ports = {name: free_port() for name in self.names}
+		self.ports = free_ports(self.names)
 		notify = os.path.join(DIR, self.name + ".notify")
 		with contextlib.suppress(FileNotFoundError):
 			os.unlink(notify)
