@@ -502,13 +502,8 @@ static void read_mail(struct aws *aws)
 {
 	struct list mail;
 
-	list_init(&mail);
 	pthread_mutex_lock(&aws->lock);
-	if (!list_is_empty(&aws->mailbox)) {
-		mail = aws->mailbox;
-		mail.next->prev = mail.prev->next = &mail;
-		list_init(&aws->mailbox);
-	}
+	list_move_all(&mail, &aws->mailbox);
 	pthread_mutex_unlock(&aws->lock);
 	while (!list_is_empty(&mail)) {
 		struct list *node = mail.next;

@@ -58,13 +58,7 @@ static void wake(struct identity *i)
 	struct list woken;
 
 	/* Who asks again may have to wait again. */
-	list_init(&woken);
-	while (!list_is_empty(&i->waiting)) {
-		struct list *node = i->waiting.next;
-
-		list_del(node);
-		list_append(&woken, node);
-	}
+	list_move_all(&woken, &i->waiting);
 	while (!list_is_empty(&woken)) {
 		struct credentials_wait *w = container_of(woken.next, struct credentials_wait, node);
 

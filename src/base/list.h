@@ -57,4 +57,15 @@ static inline void list_prepend(struct list *head, struct list *node)
 	list_append(head->next, node);
 }
 
+/* Moves all of from, in its order, to to, which is empty. */
+static inline void list_move_all(struct list *to, struct list *from)
+{
+	list_init(to);
+	if (list_is_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	list_init(from);
+}
+
 #endif

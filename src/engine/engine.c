@@ -228,13 +228,8 @@ static void read_mail(struct crew *crew)
 {
 	struct list mail, *node, *next;
 
-	list_init(&mail);
 	pthread_mutex_lock(&crew->lock);
-	if (!list_is_empty(&crew->mailbox)) {
-		mail = crew->mailbox;
-		mail.next->prev = mail.prev->next = &mail;
-		list_init(&crew->mailbox);
-	}
+	list_move_all(&mail, &crew->mailbox);
 	pthread_mutex_unlock(&crew->lock);
 	list_for_each_safe(node, next, &mail) {
 		struct mail *m = container_of(node, struct mail, node);
