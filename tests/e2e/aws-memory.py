@@ -12,8 +12,8 @@ if os.geteuid() != 0:
 
 ROLE = "arn:aws:iam::111122223333:role/memory"
 aws = one_aws()[0]
-aws.roles[ROLE] = 8
-aws.instance_role, aws.instance = "web", aws.session(lifetime=12)
+aws.roles[ROLE] = 16
+aws.instance_role, aws.instance = "web", aws.session(lifetime=16)
 first = aws.instance
 proxy = Teeproxy("""
 global workers 1
@@ -59,7 +59,7 @@ def old_credentials_are_gone_and_the_new_ones_are_there():
 	equal(found(now), set(now), "while they are good")
 	second = aws.instance = aws.session()
 	proxy.wait_log("credentials for this process", 2)
-	proxy.wait_log("credentials for arn", 3)
+	proxy.wait_log("credentials for arn", 2)
 	with Client("unix:%s/k.sock" % DIR) as k:
 		k.output("DescribeKey", key_id="")
 	old = {"the instance's secret": first.secret.encode(), "the instance's token": first.token.encode(),
