@@ -56,12 +56,30 @@ bool ip_parse(struct slice text, struct ip_addr *ret)
 	return false;
 }
 
+static char *put_octet(char *p, unsigned char octet)
+{
+	if (octet >= 100)
+		*p++ = (char)('0' + octet / 100);
+	if (octet >= 10)
+		*p++ = (char)('0' + octet / 10 % 10);
+	*p++ = (char)('0' + octet % 10);
+	return p;
+}
+
+/* IPv4 by hand: inet_ntop() goes through sprintf(), which each HTTP request would pay. */
 char *ip_format(const struct ip_addr *a, char buf[IP_TEXT_SIZE])
 {
-	if (ip_is_v4(a))
-		inet_ntop(AF_INET, a->b + sizeof(mapped), buf, IP_TEXT_SIZE);
-	else
+	char *p = buf;
+
+	if (!ip_is_v4(a)) {
 		inet_ntop(AF_INET6, a->b, buf, IP_TEXT_SIZE);
+		return buf;
+	}
+	for (size_t i = sizeof(mapped); i < sizeof(a->b); i++) {
+		p = put_octet(p, a->b[i]);
+		*p++ = '.';
+	}
+	p[-1] = '\0';
 	return buf;
 }
 

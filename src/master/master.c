@@ -104,7 +104,9 @@ static unsigned worker_count(const struct config *c)
 
 /* --- engines --- */
 
+/* What a sanitizer, or a build that is trained ("make pgo"), does at exit(3). */
 extern void __lsan_do_leak_check(void) __attribute__((weak));
+extern void __gcov_dump(void) __attribute__((weak));
 
 static _Noreturn void engine_child(struct master *m, const struct privileges *p, int control)
 {
@@ -131,6 +133,8 @@ static _Noreturn void engine_child(struct master *m, const struct privileges *p,
 	r = m->options->engine(&setup);
 	if (__lsan_do_leak_check)
 		__lsan_do_leak_check();
+	if (__gcov_dump)
+		__gcov_dump();
 	_exit(r);
 }
 

@@ -35,11 +35,12 @@ enum {
 	BLOCK = 256 * 1024,
 	HELLO_MAX = 4096,
 	EVENTS = 256,
+	SMALL = 48 * 1024,	/* what "small" sends: less than makes bulk */
 };
 
 /* What a backend port does once it has the hello (or, for http, a head). */
-enum role { ROLE_CONN, ROLE_ECHO, ROLE_DOWN, ROLE_UP, ROLE_HTTP, ROLE_COUNT };
-static const char *const role_names[ROLE_COUNT] = { "conn", "echo", "down", "up", "http" };
+enum role { ROLE_CONN, ROLE_ECHO, ROLE_DOWN, ROLE_UP, ROLE_HTTP, ROLE_SMALL, ROLE_COUNT };
+static const char *const role_names[ROLE_COUNT] = { "conn", "echo", "down", "up", "http", "small" };
 
 static unsigned char block[BLOCK + 256];
 
@@ -298,8 +299,9 @@ static bool served_bytes(int ep, struct served *s, unsigned char *bytes, size_t 
 			return true;
 		return send(s->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 	case ROLE_DOWN:
+	case ROLE_SMALL:
 		if (s->left == 0 && s->at == 0)
-			s->left = down_bytes;
+			s->left = s->role == ROLE_SMALL ? SMALL : down_bytes;
 		return served_push(ep, s);
 	case ROLE_UP:
 		if (!block_matches(bytes, len, s->at))
@@ -426,6 +428,7 @@ static struct {
 	struct sockaddr_in to;
 	unsigned clients, names;
 	const char *name;	/* format with one %u, or plain */
+	const char *line;	/* goes before the hello, with a line end; or NULL */
 	size_t hello_size, segment, size;
 	double seconds, rate;
 	uint64_t bytes;
@@ -472,6 +475,7 @@ static void unit_done(struct client *c, uint64_t now)
 static size_t first_bytes(unsigned char *out, unsigned sequence)
 {
 	char name[256];
+	size_t line;
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -482,7 +486,10 @@ static size_t first_bytes(unsigned char *out, unsigned sequence)
 					"GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: %s\r\n"
 					"User-Agent: load\r\nAccept: */*\r\n%s\r\n",
 					name, g.workload == W_HTTP ? "Connection: close\r\n" : "");
-	return hello_build(out, name, g.hello_size);
+	if (!g.line)
+		return hello_build(out, name, g.hello_size);
+	line = (size_t)snprintf((char *)out, 256, "%s\n", g.line);
+	return line + hello_build(out + line, name, g.hello_size);
 }
 
 /* An end of load: the address 127.0.0.1 has some 28,000 ports for one peer, so use more of 127/8. */
@@ -554,7 +561,7 @@ static void client_push(struct client *c)
 
 static bool client_connected(struct client *c)
 {
-	unsigned char bytes[HELLO_MAX];
+	unsigned char bytes[HELLO_MAX + 256];
 	size_t len = first_bytes(bytes, c->sequence), head = len;
 	int err = 0;
 	socklen_t err_len = sizeof(err);
@@ -822,7 +829,7 @@ static void parse_options(int argc, char **argv)
 		{ "to", 1, 0, 't' },	  { "clients", 1, 0, 'c' }, { "seconds", 1, 0, 's' },
 		{ "rate", 1, 0, 'r' },	  { "size", 1, 0, 'z' },    { "hello", 1, 0, 'h' },
 		{ "segment", 1, 0, 'g' }, { "name", 1, 0, 'n' },    { "names", 1, 0, 'k' },
-		{ "bytes", 1, 0, 'b' },	  { 0, 0, 0, 0 },
+		{ "bytes", 1, 0, 'b' },	  { "line", 1, 0, 'l' },    { 0, 0, 0, 0 },
 	};
 	int c;
 
@@ -856,6 +863,9 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'k':
 			g.names = (unsigned)atoi(optarg);
+			break;
+		case 'l':
+			g.line = optarg;
 			break;
 		case 'b':
 			g.bytes = strtoull(optarg, NULL, 10);

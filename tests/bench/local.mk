@@ -3,7 +3,7 @@
 
 EXTRA_PROGRAMS = tests/bench/load
 tests_bench_load_SOURCES = tests/bench/load.c
-EXTRA_DIST += tests/bench/bench.py
+EXTRA_DIST += tests/bench/README.md tests/bench/bench.py tests/bench/peers.py
 CLEANFILES += tests/bench/load$(EXEEXT)
 
 .PHONY: bench bench-quick
@@ -11,3 +11,26 @@ bench: all tests/bench/load$(EXEEXT)
 	$(AM_TESTS_ENVIRONMENT) /usr/bin/python3 $(top_srcdir)/tests/bench/bench.py --json bench.json
 bench-quick: all tests/bench/load$(EXEEXT)
 	$(AM_TESTS_ENVIRONMENT) /usr/bin/python3 $(top_srcdir)/tests/bench/bench.py --quick --json bench-quick.json
+
+# --enable-pgo: "make pgo" builds a teeproxy that writes a profile, has bench.py train it with the
+# workloads, and builds again by that profile; what is built later in this directory uses it too.
+PGO_DIR = $(abs_top_builddir)/pgo
+if PGO
+PGO_CFLAGS = `test ! -d $(PGO_DIR) || echo -fprofile-use=$(PGO_DIR) -fprofile-partial-training -Wno-missing-profile`
+endif
+.PHONY: pgo
+pgo:
+if PGO
+	rm -rf $(PGO_DIR)
+	$(MAKE) $(AM_MAKEFLAGS) mostlyclean
+	$(MAKE) $(AM_MAKEFLAGS) teeproxy tests/bench/load PGO_CFLAGS='-fprofile-generate=$(PGO_DIR) -fprofile-update=atomic -Wl,-u,__gcov_dump'
+	$(AM_TESTS_ENVIRONMENT) /usr/bin/python3 $(top_srcdir)/tests/bench/bench.py --train
+	$(MAKE) $(AM_MAKEFLAGS) mostlyclean
+	$(MAKE) $(AM_MAKEFLAGS) all
+else
+	@echo "configure with --enable-pgo first"; exit 1
+endif
+clean-local: clean-pgo
+.PHONY: clean-pgo
+clean-pgo:
+	rm -rf $(PGO_DIR)

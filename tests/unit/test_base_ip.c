@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,20 @@ static void only_strict_literals_are_addresses(void **state)
 	assert_string_equal(ip_format(&a, text), "127.0.0.1");
 	assert_true(ip_parse(SLICE_LITERAL("2001:DB8:0::1"), &a));
 	assert_string_equal(ip_format(&a, text), "2001:db8::1");
+}
+
+static void every_octet_is_written_as_inet_ntop_does(void **state)
+{
+	char text[IP_TEXT_SIZE], expected[IP_TEXT_SIZE];
+
+	(void)state;
+	for (unsigned i = 0; i < 256; i++) {
+		unsigned char b[4] = { (unsigned char)i, (unsigned char)(255 - i), (unsigned char)(i * 7), (unsigned char)(i / 2) };
+		struct ip_addr a = ip_from_v4((const struct in_addr *)(const void *)b);
+
+		assert_non_null(inet_ntop(AF_INET, b, expected, sizeof(expected)));
+		assert_string_equal(ip_format(&a, text), expected);
+	}
 }
 
 static struct ip_cidr cidr(const char *text)
@@ -90,6 +105,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_strict_literals_are_addresses),
+		cmocka_unit_test(every_octet_is_written_as_inet_ntop_does),
 		cmocka_unit_test(a_prefix_contains_its_family_only),
 		cmocka_unit_test(faults_of_a_prefix_are_told_apart),
 		cmocka_unit_test(a_prefix_covers_narrower_ones),
