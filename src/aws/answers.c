@@ -49,7 +49,8 @@ bool aws_keys_set(struct aws_keys *ret, struct slice access_key_id, struct slice
 
 	*ret = (struct aws_keys){ 0 };
 	if (bad) {
-		snprintf(why, ANSWER_WHY_SIZE, "the %s is missing, too long, or has bytes that it cannot have", bad);
+		snprintf(why, ANSWER_WHY_SIZE,
+			 "the %s is missing, too long, or has bytes that it cannot have", bad);
 		return false;
 	}
 	ret->access_key_id = secret_copy(access_key_id);
@@ -75,8 +76,10 @@ bool aws_keys_copy(struct aws_keys *ret, const struct aws_keys *from)
 
 bool aws_keys_equal(const struct aws_keys *a, const struct aws_keys *b)
 {
-	return a->access_key_id && b->access_key_id && strcmp(a->access_key_id, b->access_key_id) == 0 &&
-	       strcmp(a->secret, b->secret) == 0 && strcmp(a->token ? a->token : "", b->token ? b->token : "") == 0;
+	return a->access_key_id && b->access_key_id &&
+	       strcmp(a->access_key_id, b->access_key_id) == 0 &&
+	       strcmp(a->secret, b->secret) == 0 &&
+	       strcmp(a->token ? a->token : "", b->token ? b->token : "") == 0;
 }
 
 void aws_keys_fini(struct aws_keys *k)
@@ -138,7 +141,8 @@ bool answer_read_time(struct slice text, int64_t *ret_s)
 /* NULL: not one JSON object and nothing more. */
 static struct json_object *parse_object(struct slice text)
 {
-	struct json_tokener *tokener = text.len <= ANSWER_CREDENTIALS_MAX ? json_tokener_new_ex(JSON_DEPTH) : NULL;
+	struct json_tokener *tokener =
+	    text.len <= ANSWER_CREDENTIALS_MAX ? json_tokener_new_ex(JSON_DEPTH) : NULL;
 	struct json_object *o;
 	size_t used;
 
@@ -172,7 +176,8 @@ static void wipe_strings(struct json_object *o)
 	json_object_object_foreach(o, name, v) {
 		(void)name;
 		if (json_object_is_type(v, json_type_string))
-			explicit_bzero((char *)json_object_get_string(v), (size_t)json_object_get_string_len(v));
+			explicit_bzero((char *)json_object_get_string(v),
+				       (size_t)json_object_get_string_len(v));
 	}
 }
 
@@ -182,14 +187,16 @@ static bool keys_of_object(struct json_object *o, struct aws_keys *ret, char why
 	int64_t expires_s = 0;
 
 	if (code.len && !slice_equal(code, SLICE_LITERAL("Success"))) {
-		snprintf(why, ANSWER_WHY_SIZE, "it says Code %.*s", (int)(code.len < 64 ? code.len : 64), code.ptr);
+		snprintf(why, ANSWER_WHY_SIZE, "it says Code %.*s",
+			 (int)(code.len < 64 ? code.len : 64), code.ptr);
 		return false;
 	}
 	if (expires.len && !answer_read_time(expires, &expires_s)) {
 		snprintf(why, ANSWER_WHY_SIZE, "its Expiration is no time");
 		return false;
 	}
-	if (!aws_keys_set(ret, string_in(o, "AccessKeyId"), string_in(o, "SecretAccessKey"), string_in(o, "Token"), why))
+	if (!aws_keys_set(ret, string_in(o, "AccessKeyId"), string_in(o, "SecretAccessKey"),
+			  string_in(o, "Token"), why))
 		return false;
 	ret->expires_s = expires_s;
 	return true;
@@ -213,11 +220,14 @@ bool answer_read_json_keys(struct slice json, struct aws_keys *ret, char why[ANS
 
 /* --- XML --- */
 
-bool answer_read_sts_keys(struct slice xml, const char *operation, struct aws_keys *ret, char why[ANSWER_WHY_SIZE])
+bool answer_read_sts_keys(struct slice xml, const char *operation, struct aws_keys *ret,
+			  char why[ANSWER_WHY_SIZE])
 {
 	enum { ID, SECRET, TOKEN, EXPIRES, FIELDS };
-	static const char *const names[FIELDS] = { "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration" };
-	static const size_t sizes[FIELDS] = { ANSWER_ACCESS_KEY_MAX + 1, ANSWER_SECRET_MAX + 1, ANSWER_TOKEN_MAX + 1, 64 };
+	static const char *const names[FIELDS] = { "AccessKeyId", "SecretAccessKey", "SessionToken",
+						   "Expiration" };
+	static const size_t sizes[FIELDS] = { ANSWER_ACCESS_KEY_MAX + 1, ANSWER_SECRET_MAX + 1,
+					      ANSWER_TOKEN_MAX + 1, 64 };
 	const size_t total = ANSWER_ACCESS_KEY_MAX + ANSWER_SECRET_MAX + ANSWER_TOKEN_MAX + 3 + 64;
 	struct xml_field fields[FIELDS];
 	char paths[FIELDS][128], *room = malloc(total), *at = room;
@@ -225,18 +235,21 @@ bool answer_read_sts_keys(struct slice xml, const char *operation, struct aws_ke
 
 	*ret = (struct aws_keys){ 0 };
 	for (size_t i = 0; room && i < FIELDS; at += sizes[i++]) {
-		snprintf(paths[i], sizeof(paths[i]), "%sResponse/%sResult/Credentials/%s", operation, operation, names[i]);
+		snprintf(paths[i], sizeof(paths[i]), "%sResponse/%sResult/Credentials/%s",
+			 operation, operation, names[i]);
 		fields[i] = (struct xml_field){ .path = paths[i], .value = at, .size = sizes[i] };
 	}
 	if (!room || !xml_read(xml, fields, FIELDS)) {
-		snprintf(why, ANSWER_WHY_SIZE, room ? "the answer is no XML as STS writes it" : "out of memory");
+		snprintf(why, ANSWER_WHY_SIZE,
+			 room ? "the answer is no XML as STS writes it" : "out of memory");
 		secret_free_bytes(room, room ? total : 0);
 		return false;
 	}
 	good = fields[ID].found && fields[SECRET].found && fields[TOKEN].found && fields[EXPIRES].found;
 	if (!good)
 		snprintf(why, ANSWER_WHY_SIZE, "the answer lacks a part of the credentials");
-	good = good && aws_keys_set(ret, slice_of_string(fields[ID].value), slice_of_string(fields[SECRET].value),
+	good = good && aws_keys_set(ret, slice_of_string(fields[ID].value),
+				    slice_of_string(fields[SECRET].value),
 				    slice_of_string(fields[TOKEN].value), why);
 	if (good && !answer_read_time(slice_of_string(fields[EXPIRES].value), &ret->expires_s)) {
 		snprintf(why, ANSWER_WHY_SIZE, "its Expiration is no time");

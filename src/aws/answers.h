@@ -48,7 +48,8 @@ bool answer_read_time(struct slice text, int64_t *ret_s);
 /* IMDS and container endpoints: a JSON object. */
 bool answer_read_json_keys(struct slice json, struct aws_keys *ret, char why[ANSWER_WHY_SIZE]);
 /* STS; operation: "AssumeRole" or "AssumeRoleWithWebIdentity". */
-bool answer_read_sts_keys(struct slice xml, const char *operation, struct aws_keys *ret, char why[ANSWER_WHY_SIZE]);
+bool answer_read_sts_keys(struct slice xml, const char *operation, struct aws_keys *ret,
+			  char why[ANSWER_WHY_SIZE]);
 
 struct answer_error {
 	char code[ANSWER_CODE_SIZE];		/* "" where the answer has none */

@@ -36,9 +36,9 @@
 #include "net/resolve.h"
 
 enum {
-	ATTEMPT_MS = 10000,			/* one attempt, so that a silent server leaves time for another */
-	NO_DEADLINE_MS = 300 * 1000,		/* where the caller has none */
-	JSON_ANSWER_MAX = 1024 * 1024,		/* bytes */
+	ATTEMPT_MS = 10000,		/* one attempt, so that a silent server leaves time for another */
+	NO_DEADLINE_MS = 300 * 1000,	/* where the caller has none */
+	JSON_ANSWER_MAX = 1024 * 1024,	/* bytes */
 };
 
 struct aws {
@@ -192,7 +192,8 @@ static void deadline_over(struct ev_loop *loop, ev_timer *timer, int events)
 	if (!job->noted)
 		*before = '\0';
 	else if (call->status)
-		snprintf(before, sizeof(before), "; the attempt before: %u %s", call->status, call->error_code);
+		snprintf(before, sizeof(before), "; the attempt before: %u %s", call->status,
+			 call->error_code);
 	else
 		snprintf(before, sizeof(before), "; the attempt before: %.200s", call->error_message);
 	secret_free_bytes(call->answer, call->answer_len);
@@ -200,7 +201,8 @@ static void deadline_over(struct ev_loop *loop, ev_timer *timer, int events)
 	call->answer_len = 0;
 	call->status = 0;
 	call->error_code[0] = '\0';
-	finish_saying(job, AWS_TIMED_OUT, "%s%s", job->item.under_way ? "no answer in time" : "its turn did not come in time",
+	finish_saying(job, AWS_TIMED_OUT, "%s%s",
+		      job->item.under_way ? "no answer in time" : "its turn did not come in time",
 		      before);
 }
 
@@ -212,15 +214,16 @@ static enum endpoint_service service_of(const struct aws_call *call)
 }
 
 /* The URL in url, or false with the reason in *ret_why. */
-static bool find_url(const struct job *job, const char *region, char url[ENDPOINT_URL_SIZE], const char **ret,
-		     const char **ret_why)
+static bool find_url(const struct job *job, const char *region, char url[ENDPOINT_URL_SIZE],
+		     const char **ret, const char **ret_why)
 {
 	const struct config_aws *c = &job->aws->config->aws;
 	const char *own = job->call.api == AWS_KMS ? c->endpoint_kms : c->endpoint_logs;
 
 	*ret = own ? own : url;
-	return own ? endpoint_region_is_valid(region) : endpoint_url(service_of(&job->call), region, c->use_fips,
-								      c->use_dualstack, url, ret_why);
+	return own ? endpoint_region_is_valid(region)
+		   : endpoint_url(service_of(&job->call), region, c->use_fips, c->use_dualstack,
+				  url, ret_why);
 }
 
 /* Milliseconds that the job has left. */
@@ -233,7 +236,8 @@ static uint32_t left_ms(const struct job *job)
 
 static void attempt_ended(struct call *c);
 
-static bool set_attempt(struct job *job, const struct credentials_grant *g, const char *region, const char *url)
+static bool set_attempt(struct job *job, const struct credentials_grant *g, const char *region,
+			const char *url)
 {
 	struct call *c = &job->attempt;
 
@@ -268,7 +272,8 @@ static void attempt(struct job *job, const struct credentials_grant *g)
 	if (!region)
 		region = g->region;
 	if (!region) {
-		finish_saying(job, AWS_FAILED, "no region is known: say `aws region`, or name the key by its ARN");
+		finish_saying(job, AWS_FAILED,
+			      "no region is known: say `aws region`, or name the key by its ARN");
 		return;
 	}
 	if (!find_url(job, region, made, &url, &why)) {
@@ -345,7 +350,8 @@ static enum retry_kind note(struct job *job)
 	call->status = answered ? c->status : 0;
 	memcpy(call->request_id, c->request_id, sizeof(call->request_id));
 	if (answered && c->status != 200)
-		answer_read_json_error(slice_of(call->answer ? call->answer : "", call->answer_len), c->error_type, &e);
+		answer_read_json_error(slice_of(call->answer ? call->answer : "", call->answer_len),
+				       c->error_type, &e);
 	if (answered && c->status != 200 && !e.code[0])
 		snprintf(e.code, sizeof(e.code), "UnknownError");
 	memcpy(call->error_code, e.code, sizeof(call->error_code));
@@ -400,7 +406,8 @@ static void ask_for_other_credentials(struct job *job)
 		return;
 	}
 	job->refused = true;
-	switch (credentials_refused(job->aws->credentials, who_calls(job), job->generation, &job->credentials, &g)) {
+	switch (credentials_refused(job->aws->credentials, who_calls(job), job->generation,
+				    &job->credentials, &g)) {
 	case CREDENTIALS_READY:
 		attempt(job, &g);
 		break;
@@ -471,7 +478,9 @@ static void tell_full(struct aws *aws, const struct aws_call *call)
 		return;
 	aws->last_full = now;
 	log_warning("aws: %s has %d calls or %d MiB waiting, refusing more",
-		    call->enclave < aws->config->n_enclaves ? aws->config->enclaves[call->enclave].name : "a peer",
+		    call->enclave < aws->config->n_enclaves
+			? aws->config->enclaves[call->enclave].name
+			: "a peer",
 		    QUEUE_ITEMS_MAX, QUEUE_BYTES_MAX >> 20);
 }
 
@@ -485,10 +494,13 @@ static void arrive(struct aws *aws, struct mail *m)
 	list_init(&job->credentials.node);
 	job->credentials.done = credentials_came;
 	job->arrived = ev_now(aws->loop);
-	ev_timer_init(&job->deadline, deadline_over, (call->timeout_ms ? call->timeout_ms : NO_DEADLINE_MS) / 1000., 0.);
+	ev_timer_init(&job->deadline, deadline_over,
+		      (call->timeout_ms ? call->timeout_ms : NO_DEADLINE_MS) / 1000., 0.);
 	ev_timer_init(&job->again, again_now, 0., 0.);
 	ev_timer_start(aws->loop, &job->deadline);
-	job->item.enclave = call->enclave <= aws->config->n_enclaves ? call->enclave : (unsigned)aws->config->n_enclaves;
+	job->item.enclave = call->enclave <= aws->config->n_enclaves
+				? call->enclave
+				: (unsigned)aws->config->n_enclaves;
 	job->item.enclave_max = call->enclave_max;
 	job->item.bytes = call->body_len;
 	job->queued = queue_put(aws->queue, &job->item);
@@ -596,7 +608,8 @@ static bool make_parts(struct aws *aws)
 	aws->queue = queue_new((unsigned)c->n_enclaves + 1, c->aws.max_requests);
 	if (!aws->calls || !aws->queue)
 		return false;
-	aws->fetch_setup = (struct fetch_setup){ aws->loop, aws->calls, &c->aws, &machine_reader, wants_region(c) };
+	aws->fetch_setup = (struct fetch_setup){ aws->loop, aws->calls, &c->aws, &machine_reader,
+						 wants_region(c) };
 	aws->credentials = credentials_new(&aws->fetch_setup);
 	return aws->credentials;
 }

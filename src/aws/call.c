@@ -64,7 +64,8 @@ static void *wiping_realloc(void *p, size_t size)
 
 int calls_global_init(void)
 {
-	CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc, strdup, calloc);
+	CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free,
+					     wiping_realloc, strdup, calloc);
 
 	return code == CURLE_OK ? 0 : -ENOMEM;
 }
@@ -129,7 +130,8 @@ static enum call_result result_of(struct call *c, CURLcode code)
 	case CURLE_OK:
 		return CALL_ANSWERED;
 	case CURLE_OPERATION_TIMEDOUT:
-		snprintf(c->why, sizeof(c->why), "no connection to %s within %u ms", c->host, CALL_CONNECT_MS);
+		snprintf(c->why, sizeof(c->why), "no connection to %s within %u ms", c->host,
+			 CALL_CONNECT_MS);
 		return CALL_TIMED_OUT;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
@@ -158,8 +160,9 @@ static void finished(struct call *c, CURLcode code)
 		c->status = (uint16_t)status;
 		c->why[0] = '\0';
 	} else if (c->too_large) {
-		snprintf(c->why, sizeof(c->why), "the answer of %s is larger than %zu bytes, or its head than %d",
-			 c->host, c->answer_max, CALL_ANSWER_HEAD_MAX);
+		snprintf(c->why, sizeof(c->why),
+			 "the answer of %s is larger than %zu bytes, or its head than %d", c->host,
+			 c->answer_max, CALL_ANSWER_HEAD_MAX);
 	} else if (!c->why[0]) {
 		snprintf(c->why, sizeof(c->why), "%s", curl_easy_strerror(code));
 	}
@@ -239,10 +242,11 @@ static void socket_ready(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct watcher *w = container_of(io, struct watcher, io);
 	struct calls *p = w->calls;
-	int bits = (events & EV_READ ? CURL_CSELECT_IN : 0) | (events & EV_WRITE ? CURL_CSELECT_OUT : 0), running;
+	int in = events & EV_READ ? CURL_CSELECT_IN : 0;
+	int out = events & EV_WRITE ? CURL_CSELECT_OUT : 0, running;
 
 	(void)loop;
-	curl_multi_socket_action(p->multi, io->fd, bits, &running); /* w may be gone after this */
+	curl_multi_socket_action(p->multi, io->fd, in | out, &running); /* w may be gone after this */
 	read_ends(p);
 }
 
@@ -310,8 +314,8 @@ static bool set_limits(CURL *easy)
 	bool good = SET(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 	return good && SET(easy, CURLOPT_PROXY, "") && SET(easy, CURLOPT_NOPROXY, "*") &&
-	       SET(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) && SET(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
-	       SET(easy, CURLOPT_NOSIGNAL, 1L) &&
+	       SET(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) &&
+	       SET(easy, CURLOPT_FOLLOWLOCATION, 0L) && SET(easy, CURLOPT_NOSIGNAL, 1L) &&
 	       SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
 	       SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CALL_CONNECT_MS) &&
 	       SET(easy, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
@@ -333,7 +337,8 @@ static bool set_body(CURL *easy, const struct call *c)
 {
 	if (strcmp(c->method, "GET") == 0)
 		return SET(easy, CURLOPT_HTTPGET, 1L);
-	return SET(easy, CURLOPT_POST, 1L) && SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_len) &&
+	return SET(easy, CURLOPT_POST, 1L) &&
+	       SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_len) &&
 	       SET(easy, CURLOPT_POSTFIELDS, c->body ? c->body : "") &&
 	       (strcmp(c->method, "POST") == 0 || SET(easy, CURLOPT_CUSTOMREQUEST, c->method));
 }

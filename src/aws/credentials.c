@@ -98,10 +98,12 @@ static void failed(struct identity *i)
 	i->failures++;
 	if (is_valid(i)) {
 		format_end(&i->keys, end, sizeof(end));
-		log_warning("aws: no new credentials for %s: %s; the old ones serve %s, trying again in %u ms", name_of(i),
-			    i->why, end, wait_ms);
+		log_warning("aws: no new credentials for %s: %s; the old ones serve %s, trying "
+			    "again in %u ms",
+			    name_of(i), i->why, end, wait_ms);
 	} else {
-		log_warning("aws: no credentials for %s: %s; trying again in %u ms", name_of(i), i->why, wait_ms);
+		log_warning("aws: no credentials for %s: %s; trying again in %u ms", name_of(i),
+			    i->why, wait_ms);
 	}
 	again_in(i, wait_ms / 1000.);
 }
@@ -124,11 +126,14 @@ static void succeeded(struct identity *i)
 	i->failures = 0;
 	i->why[0] = '\0';
 	format_end(&i->keys, end, sizeof(end));
-	log_notice("aws: credentials for %s from %s, good %s", name_of(i), i->role ? "STS" : f->plan.told_by, end);
+	log_notice("aws: credentials for %s from %s, good %s", name_of(i),
+		   i->role ? "STS" : f->plan.told_by, end);
 	if (!i->keys.expires_s)
 		return;
 	left = i->keys.expires_s - machine_now_s();
-	again_in(i, left > 2 * CREDENTIALS_EARLY_S ? (double)(left - CREDENTIALS_EARLY_S) : left > 2 ? (double)left / 2 : 1.);
+	again_in(i, left > 2 * CREDENTIALS_EARLY_S ? (double)(left - CREDENTIALS_EARLY_S)
+		    : left > 2                     ? (double)left / 2
+						   : 1.);
 }
 
 static void ended(struct identity *i, bool good)
@@ -339,8 +344,9 @@ static enum credentials_state grant(const struct identity *i, struct credentials
 	return CREDENTIALS_READY;
 }
 
-enum credentials_state credentials_get(struct credentials *c, struct credentials_who who, struct credentials_wait *w,
-				       struct credentials_grant *ret, char why[CREDENTIALS_WHY_SIZE])
+enum credentials_state credentials_get(struct credentials *c, struct credentials_who who,
+				       struct credentials_wait *w, struct credentials_grant *ret,
+				       char why[CREDENTIALS_WHY_SIZE])
 {
 	struct identity *i = find(c, who);
 
@@ -360,7 +366,8 @@ enum credentials_state credentials_get(struct credentials *c, struct credentials
 }
 
 enum credentials_state credentials_refused(struct credentials *c, struct credentials_who who,
-					   uint64_t generation, struct credentials_wait *w, struct credentials_grant *ret)
+					   uint64_t generation, struct credentials_wait *w,
+					   struct credentials_grant *ret)
 {
 	struct identity *i = find(c, who);
 
@@ -371,7 +378,9 @@ enum credentials_state credentials_refused(struct credentials *c, struct credent
 	if (!i->fetching) {
 		if (ev_now(c->setup->loop) - i->ended < CREDENTIALS_REFUSED_MS / 1000.)
 			return CREDENTIALS_NONE;
-		log_notice("aws: AWS says that the credentials for %s are over or unknown, fetching others", name_of(i));
+		log_notice("aws: AWS says that the credentials for %s are over or unknown, "
+			   "fetching others",
+			   name_of(i));
 		begin_anew(i);
 	}
 	return i->fetching ? wait_for(i, w) : CREDENTIALS_NONE;

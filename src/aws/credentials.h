@@ -19,7 +19,7 @@
 struct credentials;
 
 enum {
-	CREDENTIALS_EARLY_S = 300,	/* before their end they are fetched again, or at half of what is left */
+	CREDENTIALS_EARLY_S = 300,	/* before their end a new fetch; or at half of what is left */
 	CREDENTIALS_AGAIN_MIN_MS = 1000,
 	CREDENTIALS_AGAIN_MAX_MS = 60000,
 	CREDENTIALS_REFUSED_MS = 1000,	/* from one fetch to one that AWS's refusal forces */
@@ -56,13 +56,15 @@ struct credentials_who {
 	const char *region;	/* in which it is assumed where nothing else says one; or NULL */
 };
 
-enum credentials_state credentials_get(struct credentials *c, struct credentials_who who, struct credentials_wait *w,
-				       struct credentials_grant *ret, char why[CREDENTIALS_WHY_SIZE]);
+enum credentials_state credentials_get(struct credentials *c, struct credentials_who who,
+				       struct credentials_wait *w, struct credentials_grant *ret,
+				       char why[CREDENTIALS_WHY_SIZE]);
 /*
  * AWS says that those of that generation are over or unknown: fetches others, unless that was
  * just done.  NONE: there are no others; READY and WAIT as above.
  */
 enum credentials_state credentials_refused(struct credentials *c, struct credentials_who who,
-					   uint64_t generation, struct credentials_wait *w, struct credentials_grant *ret);
+					   uint64_t generation, struct credentials_wait *w,
+					   struct credentials_grant *ret);
 
 #endif

@@ -28,7 +28,8 @@ bool endpoint_region_is_valid(const char *region)
 {
 	size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
 
-	return n > 0 && n <= ENDPOINT_REGION_MAX && region[n] == '\0' && region[0] != '-' && region[n - 1] != '-';
+	return n > 0 && n <= ENDPOINT_REGION_MAX && region[n] == '\0' && region[0] != '-' &&
+	       region[n - 1] != '-';
 }
 
 const char *endpoint_service_name(enum endpoint_service s)
@@ -61,7 +62,7 @@ bool endpoint_url(enum endpoint_service s, const char *region, bool fips, bool d
 		*ret_why = "use-dualstack: the partition of this region has no such endpoints";
 		return false;
 	}
-	snprintf(ret, ENDPOINT_URL_SIZE, "https://%s%s.%s.%s/", endpoint_service_name(s), named ? "-fips" : "",
-		 region, dualstack ? p->dualstack : p->suffix);
+	snprintf(ret, ENDPOINT_URL_SIZE, "https://%s%s.%s.%s/", endpoint_service_name(s),
+		 named ? "-fips" : "", region, dualstack ? p->dualstack : p->suffix);
 	return true;
 }

@@ -61,8 +61,9 @@ static const char *imds_base(const struct fetch *f)
 		return f->setup->config->endpoint_imds;
 	if (url && *url)
 		return url;
-	return mode && slice_equal_nocase(slice_of_string(mode), SLICE_LITERAL("IPv6")) ? "http://[fd00:ec2::254]"
-											  : "http://169.254.169.254";
+	return mode && slice_equal_nocase(slice_of_string(mode), SLICE_LITERAL("IPv6"))
+		   ? "http://[fd00:ec2::254]"
+		   : "http://169.254.169.254";
 }
 
 static bool imds_ask(struct fetch *f, const char *method, const char *path, const char *name)
@@ -72,7 +73,8 @@ static bool imds_ask(struct fetch *f, const char *method, const char *path, cons
 
 	while (n > 0 && base[n - 1] == '/')
 		n--;
-	if (!secret_add(&f->url, base, n) || !secret_add_string(&f->url, path) || !secret_add_percent(&f->url, name))
+	if (!secret_add(&f->url, base, n) || !secret_add_string(&f->url, path) ||
+	    !secret_add_percent(&f->url, name))
 		return fail(f, "out of memory");
 	set_call(f, method, FETCH_METADATA_MS);
 	return true;
@@ -80,7 +82,8 @@ static bool imds_ask(struct fetch *f, const char *method, const char *path, cons
 
 static bool imds_get(struct fetch *f, const char *path, const char *name)
 {
-	if (!secret_add_string(&f->header, "X-aws-ec2-metadata-token: ") || !secret_add_string(&f->header, f->imds_token.ptr))
+	if (!secret_add_string(&f->header, "X-aws-ec2-metadata-token: ") ||
+	    !secret_add_string(&f->header, f->imds_token.ptr))
 		return fail(f, "out of memory");
 	if (!imds_ask(f, "GET", path, name))
 		return false;
@@ -92,7 +95,8 @@ static bool ask_imds_token(struct fetch *f)
 {
 	char seconds[64];
 
-	snprintf(seconds, sizeof(seconds), "X-aws-ec2-metadata-token-ttl-seconds: %d", FETCH_IMDS_TOKEN_SECONDS);
+	snprintf(seconds, sizeof(seconds), "X-aws-ec2-metadata-token-ttl-seconds: %d",
+		 FETCH_IMDS_TOKEN_SECONDS);
 	if (!secret_add_string(&f->header, seconds))
 		return fail(f, "out of memory");
 	if (!imds_ask(f, "PUT", "/latest/api/token", ""))
@@ -201,7 +205,8 @@ static bool ask_container(struct fetch *f)
 	set_call(f, "GET", FETCH_METADATA_MS);
 	if (!f->plan.token)
 		return true;
-	if (!secret_add_string(&f->header, "Authorization: ") || !secret_add_string(&f->header, f->plan.token))
+	if (!secret_add_string(&f->header, "Authorization: ") ||
+	    !secret_add_string(&f->header, f->plan.token))
 		return fail(f, "out of memory");
 	f->call.headers[0] = f->header.ptr;
 	return true;
@@ -211,7 +216,9 @@ static bool ask_container(struct fetch *f)
 
 static const char *sts_region(const struct fetch *f)
 {
-	return f->setup->config->region ? f->setup->config->region : f->plan.region ? f->plan.region : "us-east-1";
+	return f->setup->config->region ? f->setup->config->region
+	       : f->plan.region         ? f->plan.region
+					: "us-east-1";
 }
 
 static bool ask_sts(struct fetch *f, const char *action, const struct plan_role *role)
@@ -221,16 +228,19 @@ static bool ask_sts(struct fetch *f, const char *action, const struct plan_role 
 	const char *why;
 	bool good;
 
-	if (!c->endpoint_sts && !endpoint_url(ENDPOINT_STS, sts_region(f), c->use_fips, c->use_dualstack, url, &why))
+	if (!c->endpoint_sts &&
+	    !endpoint_url(ENDPOINT_STS, sts_region(f), c->use_fips, c->use_dualstack, url, &why))
 		return fail(f, "STS in region \"%.64s\": %s", sts_region(f), why);
 	snprintf(tail, sizeof(tail), "&Version=2011-06-15&DurationSeconds=%u", (unsigned)role->seconds);
 	good = secret_add_string(&f->url, c->endpoint_sts ? c->endpoint_sts : url) &&
 	       secret_add_string(&f->body, "Action=") && secret_add_string(&f->body, action) &&
 	       secret_add_string(&f->body, tail) && secret_add_string(&f->body, "&RoleArn=") &&
-	       secret_add_percent(&f->body, role->arn) && secret_add_string(&f->body, "&RoleSessionName=") &&
+	       secret_add_percent(&f->body, role->arn) &&
+	       secret_add_string(&f->body, "&RoleSessionName=") &&
 	       secret_add_percent(&f->body, role->session_name);
 	if (good && role->external_id)
-		good = secret_add_string(&f->body, "&ExternalId=") && secret_add_percent(&f->body, role->external_id);
+		good = secret_add_string(&f->body, "&ExternalId=") &&
+		       secret_add_percent(&f->body, role->external_id);
 	return good || fail(f, "out of memory");
 }
 
@@ -238,7 +248,8 @@ static bool ask_web_identity(struct fetch *f)
 {
 	if (!ask_sts(f, "AssumeRoleWithWebIdentity", &f->plan.web_role))
 		return false;
-	if (!secret_add_string(&f->body, "&WebIdentityToken=") || !secret_add_percent(&f->body, f->plan.token))
+	if (!secret_add_string(&f->body, "&WebIdentityToken=") ||
+	    !secret_add_percent(&f->body, f->plan.token))
 		return fail(f, "out of memory");
 	set_call(f, "POST", FETCH_STS_MS);
 	f->call.headers[0] = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
@@ -252,7 +263,8 @@ static bool ask_role(struct fetch *f)
 	set_call(f, "POST", FETCH_STS_MS);
 	f->call.headers[0] = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
 	if (f->keys.token) {
-		if (!secret_add_string(&f->header, "X-Amz-Security-Token: ") || !secret_add_string(&f->header, f->keys.token))
+		if (!secret_add_string(&f->header, "X-Amz-Security-Token: ") ||
+		    !secret_add_string(&f->header, f->keys.token))
 			return fail(f, "out of memory");
 		f->call.headers[1] = f->header.ptr;
 	}
@@ -334,7 +346,8 @@ static void explain_status(struct fetch *f)
 	struct answer_error e;
 
 	if (f->step == FETCH_IMDS_ROLE && f->call.status == 404) {
-		fail(f, "the instance has no role: attach an instance profile, or name another source in `aws credentials`");
+		fail(f, "the instance has no role: attach an instance profile, or name another "
+			"source in `aws credentials`");
 		return;
 	}
 	if (f->step == FETCH_IMDS_TOKEN && f->call.status == 403) {
@@ -346,18 +359,21 @@ static void explain_status(struct fetch *f)
 	else
 		answer_read_json_error(answer_of(f), "", &e);
 	f->expired = f->step == FETCH_ROLE && retry_classify(f->call.status, e.code) == RETRY_EXPIRED;
-	fail(f, "%s%s%.100s answered %u%s%s%s%.200s", steps[f->step].what, f->step == FETCH_ROLE ? " " : "",
-	     f->step == FETCH_ROLE ? f->plan.roles[f->next_role].arn : "", f->call.status, e.code[0] ? " " : "", e.code,
-	     e.message[0] ? ": " : "", e.message);
+	fail(f, "%s%s%.100s answered %u%s%s%s%.200s", steps[f->step].what,
+	     f->step == FETCH_ROLE ? " " : "",
+	     f->step == FETCH_ROLE ? f->plan.roles[f->next_role].arn : "", f->call.status,
+	     e.code[0] ? " " : "", e.code, e.message[0] ? ": " : "", e.message);
 }
 
 static void explain_silence(struct fetch *f)
 {
 	/* The answer to the PUT comes with an IP TTL of 1 unless the instance says otherwise. */
 	if (f->step == FETCH_IMDS_TOKEN && f->call.result == CALL_TIMED_OUT)
-		fail(f, "the instance's metadata does not answer the PUT for a token: either this is no EC2 instance, or a "
-			"container or bridge lies between; then its hop limit must be 2 "
-			"(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)");
+		fail(f,
+		     "the instance's metadata does not answer the PUT for a token: either this is "
+		     "no EC2 instance, or a "
+		     "container or bridge lies between; then its hop limit must be 2 "
+		     "(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)");
 	else
 		fail(f, "%s: %s", steps[f->step].what, f->call.why);
 }
@@ -438,7 +454,8 @@ static void wait_over(struct ev_loop *loop, ev_timer *timer, int events)
 		ask(f);
 }
 
-void fetch_start(struct fetch *f, const struct fetch_setup *setup, struct plan *plan, void (*done)(struct fetch *f))
+void fetch_start(struct fetch *f, const struct fetch_setup *setup, struct plan *plan,
+		 void (*done)(struct fetch *f))
 {
 	f->setup = setup;
 	f->plan = *plan;

@@ -62,7 +62,8 @@ struct fetch {
 };
 
 /* Takes what *plan has.  f is zeroed memory, or was cancelled. */
-void fetch_start(struct fetch *f, const struct fetch_setup *setup, struct plan *plan, void (*done)(struct fetch *f));
+void fetch_start(struct fetch *f, const struct fetch_setup *setup, struct plan *plan,
+		 void (*done)(struct fetch *f));
 /* Ends it without done(), and frees what it has; may be called at any time. */
 void fetch_cancel(struct fetch *f);
 

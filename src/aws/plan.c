@@ -50,7 +50,8 @@ static struct slice or_empty(const char *s)
 	return slice_of_string(s ? s : "");
 }
 
-bool plan_role_set(struct plan_role *r, struct slice arn, struct slice session_name, struct slice external_id)
+bool plan_role_set(struct plan_role *r, struct slice arn, struct slice session_name,
+		   struct slice external_id)
 {
 	r->arn = secret_copy(arn);
 	r->session_name = secret_copy(session_name.len ? session_name : SLICE_LITERAL("teeproxy"));
@@ -70,13 +71,15 @@ static bool is_word(struct slice s, size_t min, size_t max)
 }
 
 /* Held to the lengths that STS has for them. */
-static enum found set_role(struct maker *m, struct plan_role *r, struct slice arn, struct slice session_name,
-			   struct slice external_id)
+static enum found set_role(struct maker *m, struct plan_role *r, struct slice arn,
+			   struct slice session_name, struct slice external_id)
 {
 	if (!is_word(arn, 1, 2048))
 		return broken(m, "the role's ARN has bytes that it cannot have, or is too long");
 	if (session_name.len && !is_word(session_name, 2, 64))
-		return broken(m, "the name of the role's session must have 2 to 64 characters without blanks");
+		return broken(
+		    m,
+		    "the name of the role's session must have 2 to 64 characters without blanks");
 	if (external_id.len > 1224 || memchr(external_id.ptr, '\0', external_id.len))
 		return broken(m, "external_id has bytes that it cannot have, or is too long");
 	return plan_role_set(r, arn, session_name, external_id) ? FOUND : broken(m, "out of memory");
@@ -99,7 +102,8 @@ static enum found from_environment(struct maker *m)
 	if (!id && !secret)
 		return NONE;
 	if (!id || !secret)
-		return broken(m, "the environment has %s but not %s", id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
+		return broken(m, "the environment has %s but not %s",
+			      id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
 			      id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
 	m->plan->source = PLAN_KEYS;
 	m->plan->told_by = "the environment";
@@ -144,12 +148,13 @@ static enum found from_web_identity(struct maker *m)
 		return NONE;
 	if (!arn)
 		return broken(m, "the environment has AWS_WEB_IDENTITY_TOKEN_FILE but not AWS_ROLE_ARN");
-	return web_identity(m, "a web identity", path, slice_of_string(arn), or_empty(env(m, "AWS_ROLE_SESSION_NAME")));
+	return web_identity(m, "a web identity", path, slice_of_string(arn),
+			    or_empty(env(m, "AWS_ROLE_SESSION_NAME")));
 }
 
 /* --- container endpoints --- */
 
-/* Plain HTTP is for this machine and for the addresses that AWS gives to its agents; as its SDKs have it. */
+/* Plain HTTP is for this machine and AWS's agents at their addresses, as in its SDKs. */
 static bool may_be_plain(struct slice rest)
 {
 	static const char *const agents[] = { "169.254.170.2", "169.254.170.23", "fd00:ec2::23" };
@@ -178,12 +183,16 @@ static enum found container_url(struct maker *m, const char *relative, const cha
 	struct secret_buffer url = { 0 };
 
 	if (relative && *relative != '/')
-		return broken(m, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with /, got \"%.100s\"", relative);
+		return broken(
+		    m, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with /, got \"%.100s\"",
+		    relative);
 	if (!relative && strncmp(full, "https://", 8) != 0 &&
 	    (strncmp(full, "http://", 7) != 0 || !may_be_plain(slice_of_string(full + 7))))
-		return broken(m, "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https://, or http:// and of this machine, "
-			      "169.254.170.2, 169.254.170.23 or [fd00:ec2::23]");
-	if (!(relative ? secret_add_string(&url, "http://169.254.170.2") && secret_add_string(&url, relative)
+		return broken(m, "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https://, or http:// "
+				 "and of this machine, "
+				 "169.254.170.2, 169.254.170.23 or [fd00:ec2::23]");
+	if (!(relative ? secret_add_string(&url, "http://169.254.170.2") &&
+			     secret_add_string(&url, relative)
 		       : secret_add_string(&url, full)))
 		return broken(m, "out of memory");
 	m->plan->url = url.ptr;
@@ -210,7 +219,8 @@ static enum found from_container(struct maker *m)
 	if (!token)
 		return FOUND;
 	if (strlen(token) > PLAN_TOKEN_MAX || strpbrk(token, "\r\n"))
-		return broken(m, "AWS_CONTAINER_AUTHORIZATION_TOKEN is too long, or has more than one line");
+		return broken(
+		    m, "AWS_CONTAINER_AUTHORIZATION_TOKEN is too long, or has more than one line");
 	m->plan->token = secret_copy(slice_of_string(token));
 	return m->plan->token ? FOUND : broken(m, "out of memory");
 }
@@ -229,7 +239,8 @@ static enum found from_imds(struct maker *m)
 /* --- profiles --- */
 
 /* Where the file is; a default that is not there or not ours to read is no fault. */
-static enum found read_shared(struct maker *m, const char *variable, const char *name, char **ret, size_t *ret_len)
+static enum found read_shared(struct maker *m, const char *variable, const char *name, char **ret,
+			      size_t *ret_len)
 {
 	const char *given = env(m, variable), *home = env(m, "HOME");
 	char path[4096];
@@ -237,8 +248,8 @@ static enum found read_shared(struct maker *m, const char *variable, const char 
 
 	if (!given && !home)
 		return FOUND;
-	if (snprintf(path, sizeof(path), "%s%s%s", given ? given : home, given ? "" : "/.aws/", given ? "" : name) >=
-	    (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s%s%s", given ? given : home, given ? "" : "/.aws/",
+		     given ? "" : name) >= (int)sizeof(path))
 		return broken(m, "the path in %s is too long", given ? variable : "HOME");
 	r = m->reader->read_file(m->reader->data, path, PLAN_FILE_MAX, ret, ret_len);
 	if (r == -ENOENT || r == -ENOTDIR || (!given && (r == -EACCES || r == -EPERM)))
@@ -248,12 +259,13 @@ static enum found read_shared(struct maker *m, const char *variable, const char 
 
 static enum found read_profiles(struct maker *m)
 {
-	enum found found = read_shared(m, "AWS_SHARED_CREDENTIALS_FILE", "credentials", &m->credentials_text,
-				       &m->credentials_len);
+	enum found found = read_shared(m, "AWS_SHARED_CREDENTIALS_FILE", "credentials",
+				       &m->credentials_text, &m->credentials_len);
 
 	if (found == FOUND)
 		found = read_shared(m, "AWS_CONFIG_FILE", "config", &m->config_text, &m->config_len);
-	m->profiles.credentials = slice_of(m->credentials_text ? m->credentials_text : "", m->credentials_len);
+	m->profiles.credentials =
+	    slice_of(m->credentials_text ? m->credentials_text : "", m->credentials_len);
 	m->profiles.config = slice_of(m->config_text ? m->config_text : "", m->config_len);
 	return found;
 }
@@ -277,7 +289,8 @@ static bool get(const struct maker *m, struct slice profile, const char *key, st
 static enum found profile_keys(struct maker *m, struct slice profile)
 {
 	struct slice id = { "", 0 }, secret = { "", 0 }, token = { "", 0 };
-	bool has_id = get(m, profile, "aws_access_key_id", &id), has_secret = get(m, profile, "aws_secret_access_key", &secret);
+	bool has_id = get(m, profile, "aws_access_key_id", &id),
+	     has_secret = get(m, profile, "aws_secret_access_key", &secret);
 	char why[ANSWER_WHY_SIZE];
 
 	if (!has_id && !has_secret)
@@ -306,10 +319,13 @@ static enum found credential_source(struct maker *m, struct slice profile, struc
 	else if (slice_equal_nocase(name, SLICE_LITERAL("EcsContainer")))
 		found = from_container(m);
 	else
-		return broken(m, "profile \"%.*s\": credential_source is Environment, Ec2InstanceMetadata or EcsContainer, got \"%.*s\"",
+		return broken(m,
+			      "profile \"%.*s\": credential_source is Environment, "
+			      "Ec2InstanceMetadata or EcsContainer, got \"%.*s\"",
 			      PROFILE(profile), PROFILE(name));
-	return found == NONE ? broken(m, "profile \"%.*s\": credential_source %.*s is not there", PROFILE(profile),
-				      PROFILE(name)) : found;
+	return found == NONE ? broken(m, "profile \"%.*s\": credential_source %.*s is not there",
+				      PROFILE(profile), PROFILE(name))
+			     : found;
 }
 
 /* What a profile may say that takes another program or a person. */
@@ -327,7 +343,9 @@ static enum found refuse_unsupported(struct maker *m, struct slice profile)
 
 	for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
 		if (get(m, profile, unsupported[i].key, &value))
-			return broken(m, "profile \"%.*s\": %s is not supported: %s; use keys, role_arn or the instance's role",
+			return broken(m,
+				      "profile \"%.*s\": %s is not supported: %s; use keys, "
+				      "role_arn or the instance's role",
 				      PROFILE(profile), unsupported[i].key, unsupported[i].why);
 	}
 	return NONE;
@@ -343,7 +361,9 @@ static enum found push_role(struct maker *m, struct slice profile, struct slice 
 	enum found found;
 
 	if (p->n_roles == PLAN_ROLES_MAX)
-		return broken(m, "profile \"%.*s\": more than %d profiles in a chain of source_profile, or a loop",
+		return broken(m,
+			      "profile \"%.*s\": more than %d profiles in a chain of "
+			      "source_profile, or a loop",
 			      PROFILE(profile), PLAN_ROLES_MAX);
 	if (!get(m, profile, "role_session_name", &session))
 		session = slice_of("", 0);
@@ -360,7 +380,9 @@ static enum found push_role(struct maker *m, struct slice profile, struct slice 
 	if (!get(m, profile, "duration_seconds", &seconds))
 		return FOUND;
 	if (!slice_parse_u64(seconds, 43200, &n) || n < 900)
-		return broken(m, "profile \"%.*s\": duration_seconds must be between 900 and 43200, got \"%.*s\"",
+		return broken(m,
+			      "profile \"%.*s\": duration_seconds must be between 900 and 43200, "
+			      "got \"%.*s\"",
 			      PROFILE(profile), PROFILE(seconds));
 	p->roles[0].seconds = (uint32_t)n;
 	return FOUND;
@@ -374,19 +396,24 @@ static enum found from_profile(struct maker *m, struct slice profile)
 	for (;;) {
 		struct slice arn, source, token_file, session = { "", 0 };
 		/* A profile may be its own source: the keys in it assume the role in it. */
-		bool has_role = get(m, profile, "role_arn", &arn) && !slice_equal(profile, before), has_source;
+		bool has_role = get(m, profile, "role_arn", &arn) && !slice_equal(profile, before),
+		     has_source;
 		enum found found;
 
 		if (!profiles_have(&m->profiles, profile))
-			return m->plan->n_roles ? broken(m, "there is no profile \"%.*s\", which is the source_profile of \"%.*s\"",
-							 PROFILE(profile), PROFILE(before)) : NONE;
+			return m->plan->n_roles ? broken(m,
+							 "there is no profile \"%.*s\", which is "
+							 "the source_profile of \"%.*s\"",
+							 PROFILE(profile), PROFILE(before))
+						: NONE;
 		found = refuse_unsupported(m, profile);
 		if (found == BROKEN)
 			return found;
 		if (!has_role) {
 			found = profile_keys(m, profile);
-			return found == NONE && m->plan->n_roles ? broken(m, "profile \"%.*s\" has no keys", PROFILE(profile))
-								 : found;
+			return found == NONE && m->plan->n_roles
+				   ? broken(m, "profile \"%.*s\" has no keys", PROFILE(profile))
+				   : found;
 		}
 		if (get(m, profile, "web_identity_token_file", &token_file)) {
 			char path[4096];
@@ -401,10 +428,15 @@ static enum found from_profile(struct maker *m, struct slice profile)
 			return found;
 		has_source = get(m, profile, "source_profile", &source);
 		if (get(m, profile, "credential_source", &token_file))
-			return has_source ? broken(m, "profile \"%.*s\" has both source_profile and credential_source", PROFILE(profile))
+			return has_source ? broken(m,
+						   "profile \"%.*s\" has both source_profile and "
+						   "credential_source",
+						   PROFILE(profile))
 					  : credential_source(m, profile, token_file);
 		if (!has_source)
-			return broken(m, "profile \"%.*s\" has role_arn but neither source_profile nor credential_source",
+			return broken(m,
+				      "profile \"%.*s\" has role_arn but neither source_profile "
+				      "nor credential_source",
 				      PROFILE(profile));
 		before = profile;
 		profile = source;
@@ -437,27 +469,33 @@ static enum found find_source(struct maker *m)
 		const char *missing;
 	} sources[] = {
 		{ CREDENTIALS_ENV, from_environment, "the environment has no AWS_ACCESS_KEY_ID" },
-		{ CREDENTIALS_WEB_IDENTITY, from_web_identity, "the environment has no AWS_WEB_IDENTITY_TOKEN_FILE" },
-		{ CREDENTIALS_PROFILE, from_profiles, "the shared files have no credentials for that profile" },
+		{ CREDENTIALS_WEB_IDENTITY, from_web_identity,
+		  "the environment has no AWS_WEB_IDENTITY_TOKEN_FILE" },
+		{ CREDENTIALS_PROFILE, from_profiles,
+		  "the shared files have no credentials for that profile" },
 		{ CREDENTIALS_CONTAINER, from_container,
-		  "the environment has neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI" },
+		  "the environment has neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor "
+		  "AWS_CONTAINER_CREDENTIALS_FULL_URI" },
 		{ CREDENTIALS_IMDS, from_imds, "AWS_EC2_METADATA_DISABLED is true" },
 	};
 
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
 		bool asked = m->config->credentials == sources[i].setting;
-		enum found found = asked || m->config->credentials == CREDENTIALS_AUTO ? sources[i].from(m) : NONE;
+		enum found found =
+		    asked || m->config->credentials == CREDENTIALS_AUTO ? sources[i].from(m) : NONE;
 
 		if (found != NONE)
 			return found;
 		if (asked)
 			return broken(m, "%s", sources[i].missing);
 	}
-	return broken(m, "no source has credentials: neither environment, web identity, shared files nor container, "
+	return broken(m, "no source has credentials: neither environment, web identity, shared "
+			 "files nor container, "
 			 "and AWS_EC2_METADATA_DISABLED is true");
 }
 
-bool plan_make(const struct config_aws *c, const struct plan_reader *r, struct plan *ret, char why[ANSWER_WHY_SIZE])
+bool plan_make(const struct config_aws *c, const struct plan_reader *r, struct plan *ret,
+	       char why[ANSWER_WHY_SIZE])
 {
 	struct maker m = { .config = c, .reader = r, .plan = ret, .why = why };
 	enum found found;

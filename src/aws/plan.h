@@ -33,7 +33,7 @@ struct plan_reader {
 	void *data;
 	/* NULL where unset. */
 	const char *(*getenv)(void *data, const char *name);
-	/* A whole file of at most max bytes, NUL behind it, to be freed by secret_free_bytes(); or -errno. */
+	/* All of a file, at most max bytes, NUL behind it, for secret_free_bytes(); or -errno. */
 	int (*read_file)(void *data, const char *path, size_t max, char **ret, size_t *ret_len);
 };
 
@@ -57,10 +57,12 @@ struct plan {
 };
 
 /* False with why; *ret is to be freed either way. */
-bool plan_make(const struct config_aws *c, const struct plan_reader *r, struct plan *ret, char why[ANSWER_WHY_SIZE]);
+bool plan_make(const struct config_aws *c, const struct plan_reader *r, struct plan *ret,
+	       char why[ANSWER_WHY_SIZE]);
 void plan_fini(struct plan *p);
 
 /* Copies; session_name and external_id may be empty. */
-bool plan_role_set(struct plan_role *r, struct slice arn, struct slice session_name, struct slice external_id);
+bool plan_role_set(struct plan_role *r, struct slice arn, struct slice session_name,
+		   struct slice external_id);
 
 #endif

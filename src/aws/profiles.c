@@ -42,7 +42,8 @@ static bool is_section_of(struct slice line, struct slice profile, bool is_confi
 	if (!close)
 		return false;
 	name = trim(slice_of(line.ptr + 1, (size_t)(close - line.ptr) - 1));
-	if (is_config && name.len > 7 && slice_starts_with(name, SLICE_LITERAL("profile")) && is_blank(name.ptr[7]))
+	if (is_config && name.len > 7 && slice_starts_with(name, SLICE_LITERAL("profile")) &&
+	    is_blank(name.ptr[7]))
 		name = trim(slice_of(name.ptr + 7, name.len - 7));
 	else if (is_config && !slice_equal(name, SLICE_LITERAL("default")))
 		return false;
@@ -62,7 +63,8 @@ static struct slice value_of(struct slice s)
  * Looks through one file: key NULL asks for the section alone.  A section or setting that is
  * there again adds up, the last value counts.
  */
-static bool look(struct slice text, bool is_config, struct slice profile, const char *key, struct slice *ret)
+static bool look(struct slice text, bool is_config, struct slice profile, const char *key,
+		 struct slice *ret)
 {
 	bool here = false, found = false;
 	struct slice line;
@@ -75,10 +77,13 @@ static bool look(struct slice text, bool is_config, struct slice profile, const 
 			found = found || (here && !key);
 			continue;
 		}
-		if (!here || !key || line.len == 0 || is_blank(*line.ptr) || *line.ptr == '#' || *line.ptr == ';')
+		if (!here || !key || line.len == 0 || is_blank(*line.ptr) || *line.ptr == '#' ||
+		    *line.ptr == ';')
 			continue;
 		equals = memchr(line.ptr, '=', line.len);
-		if (!equals || !slice_equal_nocase(trim(slice_of(line.ptr, (size_t)(equals - line.ptr))), slice_of_string(key)))
+		if (!equals ||
+		    !slice_equal_nocase(trim(slice_of(line.ptr, (size_t)(equals - line.ptr))),
+					slice_of_string(key)))
 			continue;
 		*ret = value_of(slice_of(equals + 1, line.len - (size_t)(equals + 1 - line.ptr)));
 		found = ret->len > 0;
@@ -90,7 +95,8 @@ bool profiles_have(const struct profiles *p, struct slice profile)
 {
 	struct slice ignored;
 
-	return look(p->credentials, false, profile, NULL, &ignored) || look(p->config, true, profile, NULL, &ignored);
+	return look(p->credentials, false, profile, NULL, &ignored) ||
+	       look(p->config, true, profile, NULL, &ignored);
 }
 
 bool profiles_get(const struct profiles *p, struct slice profile, const char *key, struct slice *ret)

@@ -19,13 +19,15 @@ static bool is_one_of(const char *code, const char *const *list, size_t n)
 
 enum retry_kind retry_classify(unsigned status, const char *code)
 {
-	static const char *const expired[] = { "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId",
+	static const char *const expired[] = { "ExpiredToken", "ExpiredTokenException",
+					       "InvalidClientTokenId",
 					       "UnrecognizedClientException" };
 	static const char *const throttled[] = {
 		"BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException",
-		"PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
-		"RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling",
-		"ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
+		"PriorRequestNotComplete", "ProvisionedThroughputExceededException",
+		"RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+		"ThrottledException", "Throttling", "ThrottlingException",
+		"TooManyRequestsException", "TransactionInProgressException",
 	};
 	static const char *const transient[] = { "InternalError", "InternalFailure", "RequestTimeout",
 						 "RequestTimeoutException", "ServiceUnavailable" };

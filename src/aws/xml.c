@@ -23,8 +23,8 @@ static bool is_blank(char c)
 
 static bool is_name(char c)
 {
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-	       c == '.' || c == ':';
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '-' || c == '.' || c == ':';
 }
 
 static void skip_blanks(struct reader *r)
@@ -73,7 +73,9 @@ static bool read_number(struct reader *r, char *ret)
 		base = 16;
 	for (; r->at < r->end && *r->at != ';'; r->at++, digits++) {
 		char c = ascii_lower(*r->at);
-		unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+		unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+				 : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+							: 16;
 
 		if (digit >= base)
 			return false;
@@ -90,7 +92,8 @@ static bool read_entity(struct reader *r)
 	static const struct {
 		const char *name;
 		char value;
-	} named[] = { { "amp;", '&' }, { "lt;", '<' }, { "gt;", '>' }, { "quot;", '"' }, { "apos;", '\'' } };
+	} named[] = { { "amp;", '&' }, { "lt;", '<' }, { "gt;", '>' },
+		      { "quot;", '"' }, { "apos;", '\'' } };
 	char c;
 
 	if (take(r, "#"))
@@ -149,7 +152,8 @@ static bool read_attributes(struct reader *r, bool *ret_empty)
 static struct xml_field *field_at(struct reader *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
-		if (strlen(r->fields[i].path) == r->path_len && memcmp(r->fields[i].path, r->path, r->path_len) == 0)
+		if (strlen(r->fields[i].path) == r->path_len &&
+		    memcmp(r->fields[i].path, r->path, r->path_len) == 0)
 			return &r->fields[i];
 	}
 	return NULL;
@@ -159,7 +163,8 @@ static bool enter(struct reader *r, struct slice name)
 {
 	struct xml_field *field;
 
-	if (name.len == 0 || r->depth == XML_DEPTH_MAX || r->path_len + 1 + name.len > sizeof(r->path) || r->open)
+	if (name.len == 0 || r->depth == XML_DEPTH_MAX ||
+	    r->path_len + 1 + name.len > sizeof(r->path) || r->open)
 		return false;
 	if (r->depth++)
 		r->path[r->path_len++] = '/';
