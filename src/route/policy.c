@@ -268,10 +268,21 @@ enum route_policy_result route_policy_match(const struct route_policy *p, struct
 
 /* --- dialling --- */
 
+/* connect(2) takes "any" for the loopback of its family. */
+static struct ip_addr connected_to(const struct ip_addr *a)
+{
+	static const struct ip_addr any_v6, loopback_v6 = { { [15] = 1 } };
+	const struct ip_addr canonical = address_canonical(a), any_v4 = ip_from_v4("\0\0\0\0");
+
+	if (ip_equal(&canonical, &any_v4))
+		return ip_from_v4("\177\0\0\1");
+	return ip_equal(&canonical, &any_v6) ? loopback_v6 : canonical;
+}
+
 enum route_own_result route_policy_is_own(const struct route_policy *p, const struct ip_addr *a,
 					  uint16_t port)
 {
-	const struct ip_addr judged = address_canonical(a);
+	const struct ip_addr judged = connected_to(a);
 	const bool v4 = ip_is_v4(&judged);
 	enum route_own_result result = ROUTE_NOT_OWN;
 

@@ -221,6 +221,8 @@ static void own_listeners_are_known(void **state)
 		{ .any_v4 = true, .port = 80 },
 		{ .port = 8080 },
 		{ .port = 8081 },
+		{ .port = 8082 },
+		{ .port = 8083 },
 	};
 	static const struct {
 		const char *address;
@@ -235,12 +237,19 @@ static void own_listeners_are_known(void **state)
 		{ "64:ff9b::192.0.2.1", 8080, ROUTE_OWN }, { "192.0.2.2", 8080, ROUTE_NOT_OWN },
 		{ "2001:db8::1", 8081, ROUTE_OWN },	  { "2001:db8::1", 8080, ROUTE_NOT_OWN },
 		{ "9.9.9.9", 444, ROUTE_NOT_OWN },
+		/* connect(2) takes "any" for the loopback of its family. */
+		{ "0.0.0.0", 8082, ROUTE_OWN },		  { "::ffff:0.0.0.0", 8082, ROUTE_OWN },
+		{ "64:ff9b::", 8082, ROUTE_OWN },	  { "::", 8082, ROUTE_NOT_OWN },
+		{ "::", 8083, ROUTE_OWN },		  { "0.0.0.0", 8083, ROUTE_NOT_OWN },
+		{ "0.0.0.1", 8082, ROUTE_NOT_OWN },
 	};
 	struct route_policy *p;
 
 	(void)state;
 	assert_true(ip_parse(SLICE_LITERAL("192.0.2.1"), &own[2].ip));
 	assert_true(ip_parse(SLICE_LITERAL("2001:db8::1"), &own[3].ip));
+	assert_true(ip_parse(SLICE_LITERAL("127.0.0.1"), &own[4].ip));
+	assert_true(ip_parse(SLICE_LITERAL("::1"), &own[5].ip));
 	p = route_policy_new(NULL, 0, own, COUNT(own), &key);
 	for (size_t i = 0; i < COUNT(asked); i++) {
 		struct ip_addr a;
