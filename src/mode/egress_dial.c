@@ -331,6 +331,11 @@ static void look_up(struct conn *c)
 	struct resolver *r = c->worker->resolver;
 	struct resolve_answer answer = { .status = RESOLVE_SERVER_FAILED };
 
+	/* Neither counts as a look-up. */
+	if (!r || resolve_known(r, host_port_name(&e->target), &answer)) {
+		take_answer(c, &answer);
+		return;
+	}
 	if (!limits_look_up(e->limits, e->enclave)) {
 		egress_explain(e, "%s", conn_end_sentence(END_ENCLAVE_LOOKUPS));
 		egress_fail(c, END_ENCLAVE_LOOKUPS);
@@ -343,7 +348,7 @@ static void look_up(struct conn *c)
 		return;
 	}
 	resolve_query_init(&e->query, looked_up);
-	if (!r || resolve_start(r, &e->query, host_port_name(&e->target), &answer)) {
+	if (resolve_start(r, &e->query, host_port_name(&e->target), &answer)) {
 		limits_looked_up(e->limits);
 		take_answer(c, &answer);
 		return;

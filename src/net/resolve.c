@@ -231,6 +231,12 @@ static void cache_grow(struct resolver *r)
 	r->n_buckets = n;
 }
 
+static void entry_use(struct resolver *r, struct entry *e)
+{
+	list_del(&e->lru);
+	list_append(&r->lru, &e->lru);
+}
+
 /* What is known of the name, used last from now on; a new one where nothing is. */
 static struct entry *entry_get(struct resolver *r, struct slice name)
 {
@@ -238,8 +244,7 @@ static struct entry *entry_get(struct resolver *r, struct slice name)
 	struct entry *e = *entry_place(r, hash, name), **place;
 
 	if (e) {
-		list_del(&e->lru);
-		list_append(&r->lru, &e->lru);
+		entry_use(r, e);
 		return e;
 	}
 	e = cache_evict(r) ? calloc(1, sizeof(*e) + name.len + 1) : NULL;
@@ -676,20 +681,31 @@ static void answer_given(const struct ip_addr *addresses, size_t n, struct resol
 	};
 }
 
+static const struct ip_addr local_addresses[] = { { { [15] = 1 } },
+						  { { [10] = 255, [11] = 255, [12] = 127, [15] = 1 } } };
+
 /* RFC 6761, 6.3: never asked of a server, whatever the hosts file lacks. */
 static bool is_localhost(struct slice name)
 {
 	return slice_equal(name, SLICE_LITERAL("localhost")) || slice_ends_with(name, SLICE_LITERAL(".localhost"));
 }
 
-bool resolve_start(struct resolver *r, struct resolve_query *q, struct slice name,
-		   struct resolve_answer *ret)
+/* Of the cache alone: a name that is not there makes no entry. */
+static bool cache_find(struct resolver *r, struct slice name, uint64_t now, struct resolve_answer *ret)
 {
-	static const struct ip_addr local[] = { { { [15] = 1 } },
-						{ { [10] = 255, [11] = 255, [12] = 127, [15] = 1 } } };
+	struct entry *e = *entry_place(r, hash_bytes(&r->key, name.ptr, name.len), name);
+
+	if (!e || !entry_is_known(e, now))
+		return false;
+	entry_use(r, e);
+	entry_answer(r, e, now, ret);
+	return true;
+}
+
+bool resolve_known(struct resolver *r, struct slice name, struct resolve_answer *ret)
+{
 	const struct ip_addr *addresses;
 	uint64_t now = now_ms();
-	struct entry *e;
 	size_t n;
 
 	files_check(r, now);
@@ -702,15 +718,21 @@ bool resolve_start(struct resolver *r, struct resolve_query *q, struct slice nam
 		return true;
 	}
 	if (is_localhost(name)) {
-		answer_given(local, 2, ret);
+		answer_given(local_addresses, 2, ret);
 		return true;
 	}
+	return cache_find(r, name, now, ret);
+}
+
+bool resolve_start(struct resolver *r, struct resolve_query *q, struct slice name,
+		   struct resolve_answer *ret)
+{
+	struct entry *e;
+
+	if (resolve_known(r, name, ret))
+		return true;
 	e = entry_get(r, name);
-	if (e && entry_is_known(e, now)) {
-		entry_answer(r, e, now, ret);
-		return true;
-	}
-	if (!e || (!entry_will_tell(e) && !lookup_start(r, e, now))) {
+	if (!e || (!entry_will_tell(e) && !lookup_start(r, e, now_ms()))) {
 		*ret = (struct resolve_answer){ .status = RESOLVE_NO_MEMORY };
 		return true;
 	}

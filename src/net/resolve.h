@@ -71,8 +71,12 @@ void resolve_query_init(struct resolve_query *q,
 			void (*done)(struct resolve_query *q, const struct resolve_answer *a));
 /*
  * name: as host_name_fold() writes it.  True where the answer is known already (cache, hosts file,
- * a name that cannot be looked up) and stands in *ret; done() is not called then.  Else q
- * waits, and done() is called from the loop, unless resolve_cancel() comes first.
+ * a name that cannot be looked up) and stands in *ret.
+ */
+bool resolve_known(struct resolver *r, struct slice name, struct resolve_answer *ret);
+/*
+ * The same; done() is not called then.  Else q waits, and done() is called from the loop,
+ * unless resolve_cancel() comes first.
  */
 bool resolve_start(struct resolver *r, struct resolve_query *q, struct slice name,
 		   struct resolve_answer *ret);

@@ -214,17 +214,41 @@ def an_enclave_waits_for_so_many_names_and_no_more():
 	def fill():
 		# Five that wait; they give up after seconds, so that a slow machine may need another try.
 		held.extend(line(T, "%d.never.test:443" % (len(held) + i)) for i in range(5))
-		said = outcome(T, "b.test", 443)
+		said = outcome(T, "%d.fresh.test" % len(held), 443)
 		return said if said[1:3] == (503, GENERAL) else None
 	said = until(fill, "the sixth is refused")
 	true("max-lookups" in said[3], said)
 	equal(who(T, "127.0.0.2"), b"two x", "what needs no look-up goes on")
+	equal(who(T, "host.test"), b"two x", "nor does the hosts file")
 	equal(who(K, "b.test"), b"two x", "the other enclave goes on")
-	proxy.wait_log(r"enclave=tee-t .*name=b\.test:443 .*reason=enclave_lookups protocol=socks5 refused=\d+")
+	proxy.wait_log(r"enclave=tee-t .*name=\d+\.fresh\.test:443 .*reason=enclave_lookups protocol=socks5 refused=\d+")
 	for s in held:
 		with s:
 			equal(read_all(s), b"")
 	until(lambda: who(T, "b.test") == b"two x", "and it too, after they have ended")
+
+
+@case
+def a_name_that_is_known_waits_for_nothing_and_needs_no_place():
+	single = Teeproxy('''
+		global workers 1
+		enclave tee-t { cid 17; max-lookups 1 }
+		resolver { server $DNS }
+		frontend egress { listen unix:$DIR/single.sock as tee-t; timeout hello 60s; from any to 127.0.0.0/8:$PORT -> direct; from any to *:443 -> direct }
+	''', env={"DNS": dns.address, "PORT": str(PORT)})
+	where = "unix:%s/single.sock" % DIR
+	equal(who(where, "a.test"), b"one x")
+	held = []
+	def full():
+		held.append(line(where, "%d.never.test:443" % (1000 + len(held))))
+		said = http_connect(where, "%d.fresh.test:443" % len(held))
+		said[2].close()
+		known = who(where, "a.test")
+		return (said[0] == 503) and [known]
+	equal(until(full, "the place is taken"), [b"one x"])
+	for s in held:
+		s.close()
+	single.stop()
 
 
 @case
