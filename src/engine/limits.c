@@ -83,6 +83,16 @@ void limits_disconnect(struct limits_enclave *l)
 	atomic_fetch_sub_explicit(&l->connections, 1, memory_order_relaxed);
 }
 
+bool limits_over(struct limits_enclave *l)
+{
+	return take(&l->over, LIMITS_OVER_MAX);
+}
+
+void limits_over_ended(struct limits_enclave *l)
+{
+	atomic_fetch_sub_explicit(&l->over, 1, memory_order_relaxed);
+}
+
 bool limits_look_up(struct limits_enclave *l, const struct config_enclave *e)
 {
 	return take(&l->lookups, e->max_lookups) || refuse(l, LIMIT_LOOKUPS);

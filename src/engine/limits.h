@@ -20,10 +20,12 @@ struct config_enclave;
 
 enum limit_direction { LIMIT_UP, LIMIT_DOWN };
 
+enum { LIMITS_OVER_MAX = 16 };	/* of an enclave's, over a limit: that are told so at one time */
+
 enum limit_kind { LIMIT_CONNECTIONS, LIMIT_RATE, LIMIT_LOOKUPS, LIMIT_KINDS };
 
 struct limits_enclave {
-	_Atomic uint32_t connections, lookups;	/* at this moment */
+	_Atomic uint32_t connections, lookups, over;	/* at this moment */
 	_Atomic uint64_t rate_ns;		/* when the connections so far are earned */
 	_Atomic uint64_t bytes_ns[2];		/* the same for bytes, by direction */
 	_Atomic uint64_t refused[LIMIT_KINDS];	/* since the engine started */
@@ -43,6 +45,10 @@ bool limits_earn(_Atomic uint64_t *word, uint64_t now_ns, uint64_t cost, uint64_
 bool limits_connect(struct limits_enclave *l, const struct config_enclave *e, uint64_t now_ns,
 		    enum limit_kind *ret_kind);
 void limits_disconnect(struct limits_enclave *l);
+
+/* Who was not taken in may stay to be told so: false where LIMITS_OVER_MAX do. */
+bool limits_over(struct limits_enclave *l);
+void limits_over_ended(struct limits_enclave *l);
 
 /* The same for a look-up under way. */
 bool limits_look_up(struct limits_enclave *l, const struct config_enclave *e);

@@ -7,7 +7,7 @@
  * success and for each failure.  Bytes that came with the request go first.
  *
  * An enclave that is over a limit has a moment to say what it wants, so that its client
- * gets the protocol's answer and no riddle.
+ * gets the protocol's answer and no riddle; a few at a time, since they, too, take places.
  */
 #include <config.h>
 
@@ -282,6 +282,7 @@ static void admit(struct conn *c)
 		c->limits = e->limits;
 	e->counted = limits_connect(e->limits, e->enclave, limits_now_ns(), &e->over_kind);
 	e->over = !e->counted;
+	e->told = e->over && limits_over(e->limits);
 }
 
 static bool egress_start(struct conn *c)
@@ -291,6 +292,10 @@ static bool egress_start(struct conn *c)
 	e->conn = c;
 	e->protocol = protocol_of(c->frontend);
 	admit(c);
+	if (e->over && !e->told) {
+		conn_end(c, egress_over(e));
+		return false;
+	}
 	if (c->peer.has_ip)
 		keep_alive(c->client.fd);
 	if (e->protocol == EGRESS_HTTP) {
@@ -365,6 +370,8 @@ static void egress_ended(struct conn *c)
 		conn_log(c);
 	if (e->counted)
 		limits_disconnect(e->limits);
+	if (e->told)
+		limits_over_ended(e->limits);
 	drop_request(e);
 }
 

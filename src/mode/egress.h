@@ -33,7 +33,7 @@ struct egress {
 	const struct config_enclave *enclave;
 	struct limits_enclave *limits;
 	bool counted, looking;		/* taken in there: the connection, a look-up */
-	bool over;			/* a limit: see over_kind */
+	bool over, told;		/* a limit: see over_kind; and has a place to be told so */
 	enum limit_kind over_kind;
 	enum egress_protocol protocol;
 	bool absolute;			/* HTTP's absolute-form: no tunnel, and others may follow */

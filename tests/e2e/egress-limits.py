@@ -93,6 +93,31 @@ def who_is_over_a_limit_and_says_nothing_is_not_kept():
 
 
 @case
+def who_is_over_a_limit_takes_nobody_elses_place():
+	tight = Teeproxy('''
+		global { workers 2; max-connections 60 }
+		enclave few  { cid 16; max-connections 3 }
+		enclave free cid 19
+		frontend egress {
+			listen unix:$DIR/tight-few.sock as few
+			listen unix:$DIR/tight-free.sock as free
+			timeout hello 60s
+			from any to 127.0.0.0/8:$ECHO -> direct
+		}
+	''', env={"ECHO": str(ECHO)})
+	where = "unix:%s/tight-few.sock" % DIR
+	with contextlib.ExitStack() as held:
+		# Those over the limit have a second; they come faster.
+		for _ in range(100):
+			s = held.enter_context(connect_to(where))
+		tight.wait_log(r"reason=(enclave_connections|proxy_full)")
+		equal([works("unix:%s/tight-free.sock" % DIR) for _ in range(5)], [True] * 5, "another enclave goes on")
+		equal(read_all(s), b"", "one too many is closed at once")
+	true("reason=proxy_full" not in tight.log(), "the process has room")
+	tight.stop()
+
+
+@case
 def connections_faster_than_the_rate_are_refused():
 	equal([works(SLOW) for _ in range(4)], [True] * 4, "the burst")
 	said = outcome(SLOW, "127.0.0.1", ECHO)
