@@ -95,6 +95,7 @@ libteeproxy_a_SOURCES = \
 	src/conn/dial.c \
 	src/conn/http_exchange.c \
 	src/conn/http_exchange.h \
+	src/conn/kit.h \
 	src/conn/life.h \
 	src/conn/pump.c \
 	src/conn/pump.h \

@@ -91,14 +91,16 @@ char *arena_copy_slice(struct arena *a, struct slice s)
 char *arena_vprintf(struct arena *a, const char *format, va_list ap)
 {
 	va_list copy;
+	char small[128], *p;
 	int len;
-	char *p;
 
 	va_copy(copy, ap);
-	len = vsnprintf(NULL, 0, format, copy);
+	len = vsnprintf(small, sizeof(small), format, copy);
 	va_end(copy);
 	if (len < 0)
 		return arena_strdup(a, "");
+	if ((size_t)len < sizeof(small))
+		return arena_copy_slice(a, slice_of(small, (size_t)len));
 	p = arena_alloc(a, (size_t)len + 1);
 	vsnprintf(p, (size_t)len + 1, format, ap);
 	return p;

@@ -13,6 +13,7 @@
 #include "base/xalloc.h"
 #include "conn/accept_proxy.h"
 #include "conn/balance.h"
+#include "conn/kit.h"
 #include "conn/life.h"
 #include "conn/reach.h"
 #include "engine/engine.h"
@@ -169,11 +170,11 @@ static void conn_lifetime_over(struct deadline *d)
 /* Reads and drops what the client still sends, so that close() makes no RST of it. */
 static void linger_read(struct conn *c)
 {
-	struct pump_kit *kit = c->worker->kit;
+	struct conn_kit *kit = c->worker->kit;
 	ssize_t n;
 
 	for (int round = 0; round < 4; round++) {
-		n = recv(c->client.fd, kit->room, LINGER_READ, 0);
+		n = recv(c->client.fd, kit->pump.room, LINGER_READ, 0);
 		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
 			conn_end(c, c->end);
 			return;
@@ -520,6 +521,7 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 			  const struct net_sockaddr *peer)
 {
 	struct conn *c = pool_get(&w->conns);
+	struct conn_kit *kit = w->kit;
 	const struct config_frontend *f = l->frontend;
 	enum conn_end refused;
 
@@ -547,8 +549,8 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 	c->client.io.data = c;
 	c->client.tcp = peer->storage.ss_family == AF_INET || peer->storage.ss_family == AF_INET6;
 	c->server.is_server = true;
-	pump_init(&c->up, w->kit, f->buffer_size);
-	pump_init(&c->down, w->kit, f->buffer_size);
+	pump_init(&c->up, &kit->pump, f->buffer_size);
+	pump_init(&c->down, &kit->pump, f->buffer_size);
 	c->up.readable = true;
 	c->up.exact = c->client.tcp || peer->storage.ss_family == AF_VSOCK;
 	deadline_init(&c->deadline, conn_expired);
@@ -593,28 +595,35 @@ static void conns_end_all(struct worker *w)
 
 static void conns_free_dead(struct worker *w)
 {
+	struct conn_kit *kit = w->kit;
+
 	while (!list_is_empty(&w->dead)) {
 		struct conn *c = container_of(w->dead.next, struct conn, node);
 
 		list_del(&c->node);
 		pool_put(&w->conns, c);
-		if (w->n_live == 0)
-			pump_kit_trim(w->kit);
+		if (w->n_live == 0) {
+			pump_kit_trim(&kit->pump);
+			http_spares_trim(&kit->spares);
+		}
 	}
 }
 
 static void *kit_new(const struct engine_setup *setup)
 {
-	struct pump_kit *kit = xmalloc(sizeof(*kit));
+	struct conn_kit *kit = xcalloc(1, sizeof(*kit));
 
 	(void)setup;
-	pump_kit_init(kit);
+	pump_kit_init(&kit->pump);
 	return kit;
 }
 
-static void kit_free(void *kit)
+static void kit_free(void *data)
 {
-	pump_kit_fini(kit);
+	struct conn_kit *kit = data;
+
+	pump_kit_fini(&kit->pump);
+	http_spares_trim(&kit->spares);
 	free(kit);
 }
 

@@ -29,9 +29,32 @@ static void half_drop_head(struct http_half *h)
 	h->head_len = h->head_sent = 0;
 }
 
-static void half_drop_bytes(struct http_half *h)
+void http_spares_trim(struct http_spares *s)
 {
-	free(h->buf);
+	while (s->n > 0)
+		free(s->free[--s->n]);
+	s->size = 0;
+}
+
+static char *take_buffer(struct http_exchange *x, char *old, size_t size)
+{
+	struct http_spares *s = x->spares;
+
+	if (!old && s && s->n > 0 && s->size == size)
+		return s->free[--s->n];
+	return realloc(old, size);
+}
+
+static void half_drop_bytes(struct http_exchange *x, struct http_half *h)
+{
+	struct http_spares *s = x->spares;
+
+	if (h->buf && s && s->n == 0)
+		s->size = h->size;
+	if (h->buf && s && s->n < HTTP_SPARES && s->size == h->size && h->size == x->buffer_size)
+		s->free[s->n++] = h->buf;
+	else
+		free(h->buf);
 	h->buf = NULL;
 	h->size = h->first = h->len = h->passed = 0;
 }
@@ -40,7 +63,7 @@ void http_exchange_fini(struct http_exchange *x)
 {
 	for (int i = 0; i < 2; i++) {
 		half_drop_head(&x->half[i]);
-		half_drop_bytes(&x->half[i]);
+		half_drop_bytes(x, &x->half[i]);
 	}
 }
 
@@ -99,7 +122,7 @@ char *http_exchange_room(struct http_exchange *x, enum http_side side, size_t *r
 	if (h->len == size)
 		size *= 2;
 	if (!h->buf || size > h->size) {
-		char *buf = realloc(h->buf, size);
+		char *buf = take_buffer(x, h->buf, size);
 
 		if (!buf)
 			return NULL;
@@ -113,7 +136,7 @@ char *http_exchange_room(struct http_exchange *x, enum http_side side, size_t *r
 void http_exchange_unread(struct http_exchange *x, enum http_side side)
 {
 	if (x->half[side].len == 0)
-		half_drop_bytes(&x->half[side]);
+		half_drop_bytes(x, &x->half[side]);
 }
 
 void http_exchange_received(struct http_exchange *x, enum http_side side, size_t n)
@@ -164,7 +187,7 @@ void http_exchange_sent(struct http_exchange *x, enum http_side to, size_t n)
 	if (to == HTTP_CLIENT && h->head_sent == h->head_len)
 		half_drop_head(h);
 	if (h->len == 0)
-		half_drop_bytes(h);
+		half_drop_bytes(x, h);
 }
 
 /* --- the ways out --- */
@@ -180,7 +203,7 @@ static void answer_bytes(struct http_exchange *x, char *bytes, size_t len, unsig
 {
 	struct http_half *down = &x->half[HTTP_SERVER];
 
-	half_drop_bytes(down);
+	half_drop_bytes(x, down);
 	half_drop_head(down);
 	down->head = bytes;
 	down->head_len = len;
@@ -273,7 +296,7 @@ struct slice http_exchange_connect(struct http_exchange *x)
 	assert(x->stage == HTTP_STAGE_ROUTE && x->request.method == HTTP_METHOD_CONNECT);
 	half_consume(up, x->request.len);
 	if (up->len == 0)
-		half_drop_bytes(up);
+		half_drop_bytes(x, up);
 	return slice_of(up->buf ? up->buf + up->first : "", up->len);
 }
 
@@ -294,7 +317,7 @@ int http_exchange_forward(struct http_exchange *x, const struct http_forward_req
 	http_body_init(&x->request_body, x->request.framing, x->request.content_length);
 	http_head_init_response(&x->response, HTTP_HEAD_MAX, x->request.method);
 	/* What an earlier server still had is not an answer to this request. */
-	half_drop_bytes(&x->half[HTTP_SERVER]);
+	half_drop_bytes(x, &x->half[HTTP_SERVER]);
 	x->half[HTTP_SERVER].eof = false;
 	x->request_done = false;
 	x->reused = reused;
@@ -516,7 +539,7 @@ void http_exchange_next(struct http_exchange *x)
 		return;
 	}
 	half_drop_head(&x->half[HTTP_CLIENT]);
-	half_drop_bytes(&x->half[HTTP_SERVER]);
+	half_drop_bytes(x, &x->half[HTTP_SERVER]);
 	x->half[HTTP_CLIENT].total = x->half[HTTP_SERVER].total = 0;
 	x->status = 0;
 	x->why = NULL;

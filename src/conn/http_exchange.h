@@ -56,6 +56,17 @@ enum http_stage {
 	HTTP_STAGE_ABORTED,
 };
 
+enum { HTTP_SPARES = 16 };
+
+/* Buffers that the exchanges of one thread hand to each other: a request takes two. */
+struct http_spares {
+	size_t size;		/* of each; 0 until the first comes */
+	unsigned n;
+	char *free[HTTP_SPARES];
+};
+
+void http_spares_trim(struct http_spares *s);
+
 /* What one side sends: read, and on its way to the other. */
 struct http_half {
 	char *buf;		/* owned; NULL while it holds nothing */
@@ -73,6 +84,7 @@ struct http_exchange {
 	struct http_body request_body, response_body;
 	enum http_stage stage;
 	size_t buffer_size;
+	struct http_spares *spares;	/* the caller's, or NULL */
 	bool request_done;		/* its last byte is read; it may still have to be written */
 	bool reused;			/* the server has answered another request before */
 	bool answered;			/* bytes of a response were read */

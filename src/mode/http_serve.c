@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "conn/balance.h"
+#include "conn/kit.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
 #include "log/log.h"
@@ -170,6 +171,7 @@ static bool http_write(struct conn *c, enum http_side to)
 	struct http *h = c->exchange;
 	struct iovec iov[2];
 	struct msghdr m = { .msg_iov = iov };
+	int flags = MSG_NOSIGNAL;
 	size_t want = 0;
 	ssize_t n;
 
@@ -184,8 +186,10 @@ static bool http_write(struct conn *c, enum http_side to)
 		conn_server_nodelay(c);
 	h->spoke |= to == HTTP_SERVER;
 	/* Last words wait for the end that follows them at once, and leave in one packet with it. */
-	n = sendmsg(side_of(c, to)->fd, &m,
-		    MSG_NOSIGNAL | (to == HTTP_CLIENT && http_exchange_is_last(&h->x) ? MSG_MORE : 0));
+	if (to == HTTP_CLIENT && http_exchange_is_last(&h->x))
+		flags |= MSG_MORE;
+	n = m.msg_iovlen == 1 ? send(side_of(c, to)->fd, iov[0].iov_base, iov[0].iov_len, flags) :
+				sendmsg(side_of(c, to)->fd, &m, flags);
 	if (n == -1 && errno == EINTR)
 		return true;
 	h->may_write[to] = n == (ssize_t)want;
@@ -488,6 +492,7 @@ bool http_serve_start(struct conn *c, const struct http_serve_ops *ops)
 	}
 	memset((char *)h + sizeof(h->x), 0, sizeof(*h) - sizeof(h->x));
 	http_exchange_init(&h->x, c->frontend->buffer_size);
+	h->x.spares = &((struct conn_kit *)c->worker->kit)->spares;
 	h->ops = ops;
 	h->end = END_COUNT;
 	h->may_read[HTTP_CLIENT] = h->may_write[HTTP_CLIENT] = true;
