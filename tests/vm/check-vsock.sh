@@ -23,9 +23,13 @@ nitro)
 	for way in drop/rst rst/silent; do
 		unknown=${way%/*} death=${way#*/}
 		echo "# unknown CIDs: $unknown, death of an enclave: $death"
-		"${run[@]}" --topology C --unknown "$unknown" --death "$death" --enclave 16=nitro-enclave.py \
+		logs=$top_builddir/tests/vm/logs-$unknown-$death
+		"${run[@]}" --logs "$logs" --topology C --unknown "$unknown" --death "$death" --enclave 16=nitro-enclave.py \
 			--enclave 17=nitro-enclave.py --enclave-dir "$here" --enclave-host-root "$here" \
-			-c "$guest UNKNOWN=$unknown DEATH=$death /usr/bin/python3 ./nitro-in-parent.py" || status=$?
+			-c "$guest UNKNOWN=$unknown DEATH=$death /usr/bin/python3 ./nitro-in-parent.py" || {
+			status=$?
+			tail -n 20 "$logs"/enclave-*.log | sed 's/^/# /'
+		}
 	done
 	exit $status
 	;;
