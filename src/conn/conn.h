@@ -158,6 +158,8 @@ void conn_used(struct conn *c, enum limit_direction d, size_t n);
  */
 void conn_dial(struct conn *c, const struct config_rule *rule);
 void conn_drop_server(struct conn *c);
+/* From connected() and dial_failed(), for whom there are edges: one came to this side in CONNECT, where io() is not told. */
+bool conn_had_edge(const struct conn *c, bool client);
 /* For modes that dial by themselves: CONNECT and its deadline; dial_failed() hears of its end. */
 void conn_connect(struct conn *c);
 /* Takes the server's connected TCP descriptor; then connected(), before this returns. */

@@ -228,6 +228,7 @@ void conn_dial(struct conn *c, const struct config_rule *rule)
 	c->tries = 0;
 	c->redialled = false;
 	c->error = 0;
+	c->up.readable = false; /* from here on, see conn_had_edge() */
 	side_watch(c, &c->client, 0);
 	if (c->state != CONN_CONNECT)
 		conn_enter(c, CONN_CONNECT);
@@ -240,8 +241,14 @@ void conn_connect(struct conn *c)
 	c->rule = NULL;
 	c->target = NULL;
 	c->error = 0;
+	c->up.readable = false;
 	side_watch(c, &c->client, 0);
 	conn_enter(c, CONN_CONNECT);
+}
+
+bool conn_had_edge(const struct conn *c, bool client)
+{
+	return client ? c->up.readable : c->down.readable;
 }
 
 void conn_adopt(struct conn *c, int fd)

@@ -532,7 +532,9 @@ void http_serve_connected(struct conn *c)
 
 	h->connected = ev_now(c->worker->loop);
 	h->may_write[HTTP_SERVER] = true;
-	h->may_read[HTTP_SERVER] = h->broken = h->spoke = false;
+	h->may_read[HTTP_CLIENT] |= conn_had_edge(c, true);
+	h->may_read[HTTP_SERVER] = conn_had_edge(c, false);
+	h->broken = h->spoke = false;
 	h->waiting = WAITING_NOTHING;
 	if (!h->running)
 		http_serve_run(c);
@@ -542,6 +544,7 @@ void http_serve_refuse(struct conn *c, unsigned status, enum conn_end why, const
 {
 	struct http *h = c->exchange;
 
+	h->may_read[HTTP_CLIENT] |= c->state == CONN_CONNECT && conn_had_edge(c, true);
 	conn_exchange(c);
 	h->waiting = WAITING_NOTHING;
 	h->end = why;

@@ -47,6 +47,11 @@ def vmm(s, peer):
 		s.recv(1)
 	elif port == 6:		# silence
 		s.recv(1)
+	elif port == 9:		# a guest that takes its time, and speaks HTTP
+		asked.set()
+		go_on.wait(WAIT)
+		s.sendall(b"OK 9\n")
+		http_handler("guest")(s, peer)
 	elif port == 8080:
 		s.sendall(b"OK 3\n")
 		http_handler("guest")(s, peer)
@@ -56,6 +61,7 @@ def vmm(s, peer):
 
 
 requests = []
+asked, go_on = threading.Event(), threading.Event()
 machine = Server(vmm, name="vmm")
 VMM = machine.address[len("unix:"):]
 secure_guest = Enclave("guest", names=["guest.test"])
@@ -95,7 +101,7 @@ proxy = Teeproxy("global workers 2\n" + "".join(
 		connect-retries 1
 	}
 	frontend two mode tcp { listen 127.0.0.1:$TWO; default -> two }
-	frontend http { listen 127.0.0.1:$WEB; host guest.test -> uds-vsock:$VMM:8080 }
+	frontend http { listen 127.0.0.1:$WEB; host guest.test -> uds-vsock:$VMM:8080; host slow.test -> uds-vsock:$VMM:9 }
 	frontend https { listen 127.0.0.1:$TLS; sni guest.test -> uds-vsock:$VMM_TLS:8443 }
 ''', ports=["P%d" % n for n in NUMBERS] + ["BIG", "GONE", "TWO", "WEB", "TLS"],
 	env={"VMM": VMM, "VMM_TLS": machine_tls.address[len("unix:"):]})
@@ -188,6 +194,21 @@ def http_and_https_reach_guests_too():
 	equal(http_get(proxy.port("WEB"), "guest.test").body["enclave"], "guest")
 	true(b"CONNECT 8080\n" in requests, "the port of mode http")
 	equal(https_get(proxy.port("TLS"), "guest.test", trust=secure_guest.crt).body["enclave"], "guest")
+
+
+@case
+def a_body_that_comes_while_the_guest_is_asked_for_is_not_forgotten():
+	with dial("WEB") as s:
+		# The head in two parts, so that the client is waited for before there is a guest to dial.
+		equal(request(s, "guest.test").body["enclave"], "guest")
+		s.sendall(b"POST / HTTP/1.1\r\nHost: slow.test\r\n")
+		time.sleep(0.1)
+		s.sendall(b"Content-Length: 5\r\n\r\n")
+		true(asked.wait(WAIT), "the guest is asked for")
+		s.sendall(b"hello")
+		time.sleep(0.1)
+		go_on.set()
+		equal(response(s).body["body"], 5)
 
 
 @case
