@@ -358,7 +358,8 @@ static void conn_event(void *who, int events)
 	c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
 	in = client ? &c->up : &c->down;
 	s->ended |= (events & READY_END) != 0;
-	if (events & READY_URGENT)
+	/* Behind what a short read takes there is more, or an end that was none. */
+	if (events & (READY_URGENT | READY_BROKEN))
 		in->exact = false;
 	in->readable |= (events & (READY_READ | READY_END)) != 0;
 	/* An edge comes once: where a short read says that all is read, the end must be known from it, too. */

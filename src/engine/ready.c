@@ -26,7 +26,8 @@ static void ready_turn(struct ev_loop *loop, ev_io *io, int events)
 		r->event(batch[i].data.ptr, (e & EPOLLIN || broken ? READY_READ : 0) |
 						    (e & EPOLLOUT || broken ? READY_WRITE : 0) |
 						    (e & EPOLLRDHUP ? READY_END : 0) |
-						    (e & EPOLLPRI ? READY_URGENT : 0));
+						    (e & EPOLLPRI ? READY_URGENT : 0) |
+						    (e & EPOLLERR ? READY_BROKEN : 0));
 	}
 }
 

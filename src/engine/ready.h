@@ -21,6 +21,7 @@ enum {
 	READY_WRITE = 2,
 	READY_END = 4,		/* the other end has ended its direction: behind what is there, no more comes */
 	READY_URGENT = 8,	/* TCP's urgent byte: a short read may have stopped there */
+	READY_BROKEN = 16,	/* an error, with the others: a read tells it, behind what is there */
 };
 
 struct ready {
