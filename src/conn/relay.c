@@ -94,6 +94,18 @@ static bool has_left(const struct pump *says, const struct conn_side *side)
 	return errno == EPIPE && says->eof && !side->tcp;
 }
 
+/*
+ * All that it said has been written, and may be on its way to the client for long: a
+ * close() now would destroy it as soon as the client says one word more.
+ */
+static void server_reset(struct conn *c)
+{
+	c->error = errno;
+	pump_cut(&c->up);
+	pump_fini(&c->down);
+	c->down.eof = c->down.shut = true;
+}
+
 static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, struct conn_side *to)
 {
 	enum pump_result r;
@@ -109,7 +121,9 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 		pump_cut(p);
 		return;
 	}
-	if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
+	if (r == PUMP_READ_ERROR && errno == ECONNRESET && p == &c->down) {
+		server_reset(c);
+	} else if (r == PUMP_READ_ERROR || r == PUMP_WRITE_ERROR) {
 		bool client = (r == PUMP_READ_ERROR) == (from == &c->client);
 
 		c->error = errno;

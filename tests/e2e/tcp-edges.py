@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a peer must not notice of how bytes and ends are told to us: urgent bytes, ends that come
 with the last bytes, half-open tunnels, descriptors on a Unix socket, clients that keep silent."""
-import array, os, sys
+import array, os, struct, sys
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
 
@@ -28,8 +28,31 @@ def tell(s, peer):
 	s.sendall(b"heard")
 
 
+def cut(s):
+	"""Ends with a reset."""
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+	s.close()
+
+
+ANSWER = os.urandom(3 << 20)
+word, is_cut = threading.Semaphore(0), threading.Semaphore(0)
+
+
+def breaks(s, peer):
+	"""Breaks off at a word of the test, behind a few bytes or a long answer."""
+	short = s.recv(100) == b"short"
+	if not short:
+		s.sendall(ANSWER)
+	word.acquire(timeout=WAIT)
+	if short:
+		s.sendall(b"part of it")
+	cut(s)
+	is_cut.release()
+
+
 tcp = {"address": "tcp:127.0.0.1:0"}
 last, halved, teller = Server(last_words, **tcp), Server(half, **tcp), Server(tell, **tcp)
+breaker = Server(breaks, **tcp)
 secure = Enclave("k", names=["k.test"])
 proxy = Teeproxy('''
 	global workers 2
@@ -37,11 +60,12 @@ proxy = Teeproxy('''
 	frontend last mode tcp { listen 127.0.0.1:$LAST; default -> $LAST_SERVER }
 	frontend half mode tcp { listen 127.0.0.1:$HALF; default -> $HALF_SERVER }
 	frontend tell mode tcp { listen 127.0.0.1:$TELL; default -> $TELL_SERVER }
+	frontend break mode tcp { listen 127.0.0.1:$BREAK; default -> $BREAKER }
 	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $TELL_SERVER }
 	frontend tls mode https { listen 127.0.0.1:$TLS; timeout hello 2s; sni k.test -> $SECURE }
-''', ports=["LAST", "HALF", "TELL", "TLS"],
+''', ports=["LAST", "HALF", "TELL", "BREAK", "TLS"],
 	env={"LAST_SERVER": last.address, "HALF_SERVER": halved.address, "TELL_SERVER": teller.address,
-	     "SECURE": secure.address})
+	     "BREAKER": breaker.address, "SECURE": secure.address})
 
 
 def dial(name):
@@ -102,6 +126,48 @@ def what_follows_an_urgent_byte_arrives_though_the_end_comes_with_it():
 				s.shutdown(socket.SHUT_WR)
 				equal(read_all(s), b"heard")
 				equal(last_told(n), b"beforeafter")	# out of band is not relayed
+
+
+@contextlib.contextmanager
+def engine_held():
+	"""What happens inside comes to the engine at once."""
+	engines = proxy.engines()
+	for pid in engines:
+		os.kill(pid, signal.SIGSTOP)
+	try:
+		yield
+	finally:
+		for pid in engines:
+			os.kill(pid, signal.SIGCONT)
+
+
+@case
+def a_reset_that_comes_with_the_last_bytes_is_no_clean_end():
+	with dial("BREAK") as s:
+		s.sendall(b"short")
+		until(lambda: breaker.accepted == 1, "the tunnel is there")
+		time.sleep(0.1)
+		with engine_held():
+			word.release()
+			true(is_cut.acquire(timeout=WAIT), "the server has broken off")
+		equal(s.recv(100), b"part of it")
+	proxy.wait_log('frontend=break .*bytes_down=10 reason=server_error error="Connection reset by peer"')
+
+
+@case
+def a_reset_of_the_server_costs_the_client_nothing_of_the_answer_before_it():
+	with dial("BREAK") as s:
+		s.sendall(b"long")
+		got = s.recv(65536)
+		while len(got) < len(ANSWER) // 2:
+			got += s.recv(65536)
+		time.sleep(0.3)	# the rest is on its way to the client
+		with engine_held():
+			word.release()
+			true(is_cut.acquire(timeout=WAIT), "the server has broken off")
+			s.sendall(b"more of an upload" * 1000)
+		time.sleep(0.1)
+		equal(hashlib.sha256(got + read_all(s)).digest(), hashlib.sha256(ANSWER).digest())
 
 
 @case
