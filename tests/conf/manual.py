@@ -56,9 +56,11 @@ for name in ("teeproxy.8", "teeproxy.conf.5"):
     if not shutil.which("mandoc"):
         results.append(("ok", "%s is clean # SKIP no mandoc" % name))
         continue
-    said = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", os.path.join(top, "man", name)],
+    said = subprocess.run(["mandoc", "-T", "lint", "-W", "style", os.path.join(top, "man", name)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
-    for line in said.splitlines():
+    # What it refers to may not be installed yet.
+    said = [line for line in said.splitlines() if "referenced manual not found" not in line]
+    for line in said:
         print("# " + line)
     check(not said, "%s is clean under mandoc -T lint" % name)
 
