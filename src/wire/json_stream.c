@@ -10,10 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 4096 }; /* bytes given to json-c at one time */
+
 struct json_stream {
 	struct json_tokener *tokener;
 	size_t size_limit;
 	size_t value_len; /* bytes of the open value; 0 between values */
+	unsigned containers, elements; /* of the open value, as far as it was read */
+	bool in_string, escaped;
 	bool is_bad;
 	struct json_stream_error error;
 };
@@ -127,58 +131,90 @@ static enum json_stream_result end_value(struct json_stream *s, struct json_obje
 	json_tokener_reset(s->tokener);
 	wipe_tokener(s);
 	s->value_len = 0;
+	s->containers = s->elements = 0;
+	s->in_string = s->escaped = false;
 	*ret_value = value;
 	return JSON_STREAM_FOUND;
+}
+
+/* How many of n bytes come before what is one value too many; those behind the value's end count as well. */
+static size_t count_values(struct json_stream *s, const char *buf, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (s->escaped) {
+			s->escaped = false;
+		} else if (s->in_string) {
+			s->escaped = buf[i] == '\\';
+			s->in_string = buf[i] != '"';
+		} else if (buf[i] == '"') {
+			s->in_string = true;
+		} else if (buf[i] == '{' || buf[i] == '[') {
+			if (++s->containers > JSON_STREAM_CONTAINERS)
+				return i;
+		} else if (buf[i] == ',') {
+			if (++s->elements > JSON_STREAM_ELEMENTS)
+				return i;
+		}
+	}
+	return n;
+}
+
+/* From inside of a value, or its first byte: at most PIECE bytes. */
+static enum json_stream_result feed_piece(struct json_stream *s, const char *buf, size_t len,
+					  size_t *ret_used, struct json_object **ret_value)
+{
+	size_t room = s->size_limit - s->value_len, n = len < room ? len : room, allowed, taken;
+	/* json-c takes a NUL for the end of its input; JSON has none. */
+	const char *nul = memchr(buf, '\0', n);
+	struct json_object *value;
+	enum json_tokener_error error;
+
+	if (nul)
+		n = (size_t)(nul - buf);
+	allowed = count_values(s, buf, n);
+	if (allowed > 0) {
+		if (!reserve(s, allowed))
+			return bad(s, "out of memory", s->value_len);
+		value = json_tokener_parse_ex(s->tokener, buf, (int)allowed);
+		error = json_tokener_get_error(s->tokener);
+		taken = json_tokener_get_parse_end(s->tokener);
+		*ret_used = taken;
+		if (error == json_tokener_success)
+			return end_value(s, value, ret_value);
+		if (error != json_tokener_continue)
+			return bad(s, json_tokener_error_desc(error), s->value_len + taken);
+		s->value_len += allowed;
+		*ret_used = allowed;
+	}
+	if (allowed < n)
+		return bad(s, "too many objects, arrays or elements", s->value_len);
+	if (nul)
+		return bad(s, "a NUL byte", s->value_len);
+	if (s->value_len == s->size_limit && n < len) {
+		s->error.is_too_large = true;
+		return bad(s, "the value is too large", s->value_len);
+	}
+	return JSON_STREAM_MORE;
 }
 
 enum json_stream_result json_stream_feed(struct json_stream *s, const char *buf, size_t len,
 					 size_t *ret_used, struct json_object **ret_value)
 {
-	size_t at = 0, room, n;
-	const char *nul;
-	struct json_object *value;
-	enum json_tokener_error error;
+	enum json_stream_result r = s->is_bad ? JSON_STREAM_BAD : JSON_STREAM_MORE;
+	size_t at = 0, used;
 
-	*ret_used = 0;
-	if (s->is_bad)
-		return JSON_STREAM_BAD;
-	while (s->value_len == 0 && at < len && is_space(buf[at]))
-		at++;
+	while (r == JSON_STREAM_MORE && at < len) {
+		if (s->value_len == 0 && is_space(buf[at])) {
+			at++;
+			continue;
+		}
+		/* In pieces: what lies behind the value is looked at no more than once. */
+		used = 0;
+		r = feed_piece(s, buf + at, len - at < PIECE ? len - at : PIECE, &used, ret_value);
+		at += used;
+	}
 	*ret_used = at;
-	if (at == len)
-		return JSON_STREAM_MORE;
-	room = s->size_limit - s->value_len;
-	n = len - at < room ? len - at : room;
-	n = n < INT_MAX / 2 ? n : INT_MAX / 2;
-	/* json-c takes a NUL for the end of its input; JSON has none. */
-	nul = n > 0 ? memchr(buf + at, '\0', n) : NULL;
-	if (nul)
-		n = (size_t)(nul - (buf + at));
-	if (n == 0 && nul)
-		return bad(s, "a NUL byte", s->value_len);
-	if (n > 0) {
-		size_t taken;
-
-		if (!reserve(s, n))
-			return bad(s, "out of memory", s->value_len);
-		value = json_tokener_parse_ex(s->tokener, buf + at, (int)n);
-		error = json_tokener_get_error(s->tokener);
-		taken = json_tokener_get_parse_end(s->tokener);
-		*ret_used = at + taken;
-		if (error == json_tokener_success)
-			return end_value(s, value, ret_value);
-		if (error != json_tokener_continue)
-			return bad(s, json_tokener_error_desc(error), s->value_len + taken);
-		s->value_len += n;
-		*ret_used = at + n;
-	}
-	if (nul)
-		return bad(s, "a NUL byte", s->value_len);
-	if (s->value_len == s->size_limit && at + n < len) {
-		s->error.is_too_large = true;
-		return bad(s, "the value is too large", s->value_len);
-	}
-	return JSON_STREAM_MORE;
+	return r;
 }
 
 enum json_stream_result json_stream_end(struct json_stream *s, struct json_object **ret_value)

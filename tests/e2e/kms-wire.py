@@ -205,6 +205,20 @@ def depth_is_bounded():
 
 
 @case
+def what_a_request_holds_is_bounded():
+	for bad in (b"{},", b"[],", b"0,"):
+		with patient.client() as k, contextlib.suppress(ConnectionError):
+			k.send((b'{"operation":"Nothing","x":[' + bad * (1 << 20))[:1 << 20])
+			true(k.answer()["error"].startswith("invalid request: too many objects, arrays or elements, at byte "), repr(bad))
+			equal(k.answer(), None)
+	with patient.client() as k:
+		k.send(ask("Encrypt", plaintext=list(range(256)) * 16, unknown=[{}] * 1000))
+		good(k.answer())
+		k.send(b'{"operation":"Nothing","x":"' + b"{[," * 100000 + b'"}')
+		equal(k.answer(), {"error": "unsupported operation: Nothing"})
+
+
+@case
 def the_stock_client_gets_an_answer_on_a_connection_each():
 	for _ in range(20):
 		with world.client() as k:

@@ -101,6 +101,56 @@ static void size_and_depth_are_bounded(void **state)
 	}
 }
 
+/* `[` and n times what, parted by commas, and `]`. */
+static void check_many(const char *what, size_t n, bool passes)
+{
+	size_t len = strlen(what), size = n * (len + 1) + 2, at = 1;
+	char *text = malloc(size), got[2000];
+
+	assert_non_null(text);
+	text[0] = '[';
+	for (size_t i = 0; i < n; i++, at += len) {
+		if (i > 0)
+			text[at++] = ',';
+		memcpy(text + at, what, len);
+	}
+	text[at++] = ']';
+	for (unsigned way = 0; way < CUTS_WAYS; way++) {
+		frame(slice_of(text, at), way, size, got, sizeof(got));
+		assert_int_equal(got[0] != '!', passes);
+	}
+	free(text);
+}
+
+static void what_a_value_holds_is_bounded(void **state)
+{
+	(void)state;
+	check_many("{}", JSON_STREAM_CONTAINERS - 1, true);
+	check_many("{}", JSON_STREAM_CONTAINERS, false);
+	check_many("[]", JSON_STREAM_CONTAINERS, false);
+	check_many("0", JSON_STREAM_ELEMENTS + 1, true);
+	check_many("0", JSON_STREAM_ELEMENTS + 2, false);
+	/* In strings nothing counts, whatever stands before a quote. */
+	check_many("\"{[\\\\\\\",{[\"", 2 * JSON_STREAM_CONTAINERS, true);
+}
+
+static void what_stands_behind_a_value_does_not_count(void **state)
+{
+	char text[3 * 3000 + 1];
+	struct json_stream *s = json_stream_new(1000, JSON_STREAM_DEPTH);
+	struct json_object *value;
+	size_t used;
+
+	(void)state;
+	for (size_t i = 0; i < 3000; i++)
+		memcpy(text + 3 * i, "[] ", 3);
+	for (size_t at = 0, i = 0; i < 3000; i++, at += used) {
+		assert_int_equal(json_stream_feed(s, text + at, 9000 - at, &used, &value), JSON_STREAM_FOUND);
+		json_object_put(value);
+	}
+	json_stream_free(s);
+}
+
 static void a_value_is_wiped_when_it_is_discarded(void **state)
 {
 	struct json_object *o = json_tokener_parse("{\"a\":[\"secret\",[7]],\"b\":null,\"c\":1.5}"), *a, *n;
@@ -125,6 +175,8 @@ int main(void)
 		cmocka_unit_test(values_are_found_however_they_are_cut),
 		cmocka_unit_test(what_is_not_json_is_bad_and_stays_so),
 		cmocka_unit_test(size_and_depth_are_bounded),
+		cmocka_unit_test(what_a_value_holds_is_bounded),
+		cmocka_unit_test(what_stands_behind_a_value_does_not_count),
 		cmocka_unit_test(a_value_is_wiped_when_it_is_discarded),
 	};
 
