@@ -261,6 +261,9 @@ TESTS += tests/e2e/aws-standin-selftest.py
 dist_check_SCRIPTS += tests/e2e/egress-http.py
 TESTS += tests/e2e/egress-http.py
 
+dist_check_SCRIPTS += tests/e2e/egress-leaving.py
+TESTS += tests/e2e/egress-leaving.py
+
 dist_check_SCRIPTS += tests/e2e/egress-limits.py
 TESTS += tests/e2e/egress-limits.py
 

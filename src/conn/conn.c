@@ -344,6 +344,12 @@ void conn_io(struct ev_loop *loop, ev_io *io, int events)
 
 static void proxy_read(struct conn *c);
 
+static void client_ended(struct conn *c)
+{
+	if (conn_mode(c)->client_ended)
+		conn_mode(c)->client_ended(c);
+}
+
 /* What worker.ready tells: edges, so that each is noted whatever the state. */
 static void conn_event(void *who, int events)
 {
@@ -372,7 +378,9 @@ static void conn_event(void *who, int events)
 		hello_read(c);
 		break;
 	case CONN_CONNECT:
-		if (!client && (events & READY_WRITE))
+		if (client && (events & READY_END))
+			client_ended(c);
+		else if (!client && (events & READY_WRITE))
 			dial_finish(c);
 		break;
 	case CONN_RELAY:
@@ -382,8 +390,11 @@ static void conn_event(void *who, int events)
 		if (client)
 			linger_read(c);
 		break;
-	case CONN_EXCHANGE:
 	case CONN_HANDSHAKE:
+		if (client && (events & READY_END))
+			client_ended(c);
+		break;
+	case CONN_EXCHANGE:
 		if (conn_mode(c)->edges)
 			conn_mode(c)->io(c, client, (events & (READY_READ | READY_END) ? EV_READ : 0) |
 							    (events & READY_WRITE ? EV_WRITE : 0));
@@ -412,6 +423,26 @@ void conn_watch(struct conn *c, int client_events, int server_events)
 		return;
 	if (server_events)
 		side_list(c, &c->server, server_events & EV_WRITE);
+}
+
+void conn_heed_client(struct conn *c)
+{
+	if (c->state == CONN_CONNECT || c->state == CONN_HANDSHAKE)
+		side_list(c, &c->client, false);
+}
+
+bool conn_client_left(const struct conn *c)
+{
+	/* Who has ended only its own direction takes bytes still. */
+	return c->client.ended && send(c->client.fd, "", 0, MSG_NOSIGNAL) == -1 && errno != EAGAIN &&
+	       errno != EINTR;
+}
+
+bool conn_has_input(const struct conn *c)
+{
+	char byte;
+
+	return c->up.len > 0 || recv(c->client.fd, &byte, 1, MSG_PEEK) > 0;
 }
 
 bool conn_is_drained(const struct conn *c, bool client, size_t n, size_t size)

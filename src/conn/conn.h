@@ -81,6 +81,8 @@ struct mode_ops {
 	void (*connected)(struct conn *c);
 	void (*dial_failed)(struct conn *c, enum conn_end why);
 	void (*expired)(struct conn *c);
+	/* In CONNECT and HANDSHAKE, after conn_heed_client(): the client has ended, or is gone. */
+	void (*client_ended)(struct conn *c);
 	/* The process drains: who waits for a next request may end now. */
 	void (*drain)(struct conn *c);
 	/* The connection ends: the last log line (conn_log() if nothing else), and c->exchange is freed. */
@@ -144,6 +146,12 @@ void conn_exchange(struct conn *c);	/* enters EXCHANGE, without a deadline */
 void conn_watch(struct conn *c, int client_events, int server_events);
 /* A read from a side took n of at most size bytes: false where the next may find more, or the end. */
 bool conn_is_drained(const struct conn *c, bool client, size_t n, size_t size);
+/* In CONNECT or HANDSHAKE, and the last that is done there: asks for client_ended().  May end c. */
+void conn_heed_client(struct conn *c);
+/* It takes nothing any more. */
+bool conn_client_left(const struct conn *c);
+/* It has sent bytes that wait to be passed on. */
+bool conn_has_input(const struct conn *c);
 /* For those who stop before EAGAIN: io() is called again, in another turn. */
 void conn_again(struct conn *c);
 /* Before a second write to a server that was dialled to be spoken to. */

@@ -127,6 +127,30 @@ void egress_fail(struct conn *c, enum conn_end why)
 		say_nothing(c, why);
 }
 
+/*
+ * Whoever hears no answer: what came with a line is delivered, and a request in absolute-form.
+ * The other two are answered first, and fail with that.
+ */
+bool egress_left(struct conn *c)
+{
+	const struct egress *e = egress_of(c);
+
+	if (e->absolute || !conn_client_left(c) || (e->protocol == EGRESS_LINE && conn_has_input(c)))
+		return false;
+	conn_end(c, END_CLIENT_LEFT);
+	return true;
+}
+
+/*
+ * A look-up goes on: its place is given back when it is over, or an enclave would have as many
+ * look-ups under way as it can open connections.
+ */
+static void egress_client_ended(struct conn *c)
+{
+	if (!egress_of(c)->looking)
+		egress_left(c);
+}
+
 /* --- the tunnel --- */
 
 /* A side that went away without a word is told by the kernel: there is no idle timeout. */
@@ -386,6 +410,7 @@ const struct mode_ops mode_egress = {
 	.connected = egress_connected,
 	.dial_failed = egress_dial_failed,
 	.expired = http_serve_expired,
+	.client_ended = egress_client_ended,
 	.drain = http_serve_drain,
 	.ended = egress_ended,
 };

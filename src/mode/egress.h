@@ -58,6 +58,8 @@ static inline struct egress *egress_of(const struct conn *c)
 void egress_go(struct conn *c);
 /* Cancels what is under way. */
 void egress_stop(struct conn *c);
+/* A client that hung up, and all is said: true, and the connection has ended. */
+bool egress_left(struct conn *c);
 /* The client hears it, and the connection ends. */
 void egress_fail(struct conn *c, enum conn_end why);
 void egress_explain(struct egress *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

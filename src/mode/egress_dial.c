@@ -168,17 +168,21 @@ static void dial_rule(struct conn *c, size_t number)
 {
 	struct egress *e = egress_of(c);
 	const struct config_rule *rule = rule_at(c, number);
-	bool reuse = e->absolute && !e->forwarded && http_serve_may_reuse(c, rule);
+	const bool absolute = e->absolute;
+	bool reuse = absolute && !e->forwarded && http_serve_may_reuse(c, rule);
 
 	e->reason[0] = '\0';
 	if (c->exchange)
 		((struct http *)c->exchange)->rule = rule;
 	if (e->absolute && !e->forwarded && !egress_http_forward(c, rule, reuse))
 		return;
-	if (reuse)
+	if (reuse) {
 		c->rule = rule;
-	else
-		conn_dial(c, rule);
+		return;
+	}
+	conn_dial(c, rule); /* and e may be gone */
+	if (!absolute)
+		conn_heed_client(c);
 }
 
 /* A rule that needs no address. */
@@ -238,6 +242,8 @@ static void dial_direct(struct conn *c, size_t number, const struct ip_addr *add
 	e->race = race_start(c->worker->loop, addresses, n, e->target.port, raced, c);
 	if (!e->race)
 		conn_dial_failed(c, END_NO_MEMORY);
+	else if (!e->absolute)
+		conn_heed_client(c);
 }
 
 static void choose(struct conn *c, const struct ip_addr *addresses, size_t n)
@@ -322,7 +328,8 @@ static void looked_up(struct resolve_query *q, const struct resolve_answer *a)
 
 	limits_looked_up(e->limits);
 	e->looking = false;
-	take_answer(e->conn, a);
+	if (!egress_left(e->conn))
+		take_answer(e->conn, a);
 }
 
 static void look_up(struct conn *c)
@@ -356,6 +363,8 @@ static void look_up(struct conn *c)
 	e->looking = true;
 	if (c->state != CONN_CONNECT)
 		conn_connect(c);
+	if (!e->absolute)
+		conn_heed_client(c);
 }
 
 static void go(struct conn *c)
@@ -392,6 +401,8 @@ void egress_go(struct conn *c)
 {
 	struct egress *e = egress_of(c);
 
+	if (egress_left(c))
+		return;
 	if (e->over) {
 		egress_explain(e, "%s", conn_end_sentence(egress_over(e)));
 		egress_fail(c, egress_over(e));
