@@ -49,6 +49,7 @@ struct aws {
 	ev_prepare turn;
 	pthread_mutex_t lock;		/* of the mailbox */
 	struct list mailbox;		/* of struct mail */
+	struct list forgotten;		/* of struct job; under the lock too */
 	_Atomic bool stopping;
 	struct list jobs;
 	struct resolver *resolver;
@@ -60,10 +61,11 @@ struct aws {
 	ev_tstamp last_full;		/* when a full queue was last told of */
 };
 
-/* What aws_call_new() hands out a part of; all but call and forgotten is the thread's. */
+/* What aws_call_new() hands out a part of; all but call is the thread's. */
 struct job {
 	struct aws_call call;
-	_Atomic bool forgotten;
+	struct list forget;		/* in aws.forgotten; this and the next one under its lock */
+	bool returned;			/* on its way back */
 	struct aws *aws;
 	struct list node;		/* in aws.jobs */
 	struct queue_item item;
@@ -75,6 +77,7 @@ struct job {
 	bool queued;			/* waits for its turn, or has it */
 	bool noted;			/* an attempt has ended, and call says how */
 	bool refused;			/* once: its credentials were */
+	bool forgotten;			/* it ends with the attempt that is under way */
 	uint64_t generation;		/* of the credentials of the last attempt */
 	struct secret_buffer token;	/* a header */
 	char target[160];		/* another */
@@ -89,11 +92,13 @@ struct aws_call *aws_call_new(struct worker *w)
 	if (!job)
 		return NULL;
 	job->call.worker = w;
+	list_init(&job->forget);
 	return &job->call;
 }
 
 void aws_call_start(struct aws *aws, struct aws_call *call)
 {
+	container_of(call, struct job, call)->aws = aws;
 	pthread_mutex_lock(&aws->lock);
 	list_append(&aws->mailbox, &call->mail.node);
 	pthread_mutex_unlock(&aws->lock);
@@ -103,9 +108,17 @@ void aws_call_start(struct aws *aws, struct aws_call *call)
 void aws_call_forget(struct aws_call *call)
 {
 	struct job *job = container_of(call, struct job, call);
+	struct aws *aws = job->aws;
+	bool tell;
 
 	call->done = NULL;
-	job->forgotten = true;
+	pthread_mutex_lock(&aws->lock);
+	tell = !job->returned;
+	if (tell)
+		list_append(&aws->forgotten, &job->forget);
+	pthread_mutex_unlock(&aws->lock);
+	if (tell)
+		ev_async_send(aws->loop, &aws->wake);
 }
 
 void aws_call_free(struct aws_call *call)
@@ -156,6 +169,10 @@ static void finish(struct job *job, enum aws_result result)
 	call->result = result;
 	call->total_ms = since_ms(aws, job->arrived);
 	call->mail.deliver = deliver;
+	pthread_mutex_lock(&aws->lock);
+	job->returned = true;
+	list_del(&job->forget);
+	pthread_mutex_unlock(&aws->lock);
 	worker_post(call->worker, &call->mail);
 }
 
@@ -427,10 +444,10 @@ static void attempt_ended(struct call *c)
 	uint32_t wait_ms;
 
 	tell_attempt(job, kind);
-	if (kind == RETRY_NEVER) {
-		/* Any word of AWS's own that is not about its load: it is up. */
-		if (c->result == CALL_ANSWERED)
-			retry_quota_give(&aws->quota, job->cost);
+	/* Any word of AWS's own that is not about its load: it is up. */
+	if (kind == RETRY_NEVER && c->result == CALL_ANSWERED)
+		retry_quota_give(&aws->quota, job->cost);
+	if (kind == RETRY_NEVER || job->forgotten) {
 		finish_noted(job);
 		return;
 	}
@@ -440,7 +457,7 @@ static void attempt_ended(struct call *c)
 	}
 	wait_ms = retry_wait_ms(job->call.attempts + 1, machine_random());
 	if (job->call.attempts >= RETRY_ATTEMPTS_MAX + (job->refused ? 1 : 0) || wait_ms >= left_ms(job) ||
-	    job->forgotten || !retry_quota_take(&aws->quota, kind, &job->cost)) {
+	    !retry_quota_take(&aws->quota, kind, &job->cost)) {
 		finish_noted(job);
 		return;
 	}
@@ -462,10 +479,7 @@ static void dispatch(struct ev_loop *loop, ev_prepare *turn, int events)
 		struct job *job = container_of(item, struct job, item);
 
 		job->call.queued_ms = since_ms(aws, job->arrived);
-		if (job->forgotten)
-			finish_saying(job, AWS_FAILED, "nobody waits for it");
-		else
-			with_credentials(job);
+		with_credentials(job);
 	}
 }
 
@@ -489,7 +503,6 @@ static void arrive(struct aws *aws, struct mail *m)
 	struct aws_call *call = container_of(m, struct aws_call, mail);
 	struct job *job = container_of(call, struct job, call);
 
-	job->aws = aws;
 	list_append(&aws->jobs, &job->node);
 	list_init(&job->credentials.node);
 	job->credentials.done = credentials_came;
@@ -510,18 +523,37 @@ static void arrive(struct aws *aws, struct mail *m)
 	finish_saying(job, AWS_QUEUE_FULL, "too many calls of this enclave are waiting");
 }
 
+/*
+ * Nobody waits for it: its place in the queue is another's.  An attempt is not cut off, since
+ * then who comes and goes would have us open connections as fast as it likes.
+ */
+static void give_up(struct job *job)
+{
+	job->forgotten = true;
+	if (!job->attempt.active)
+		finish_saying(job, AWS_FAILED, "nobody waits for it");
+}
+
 static void read_mail(struct aws *aws)
 {
-	struct list mail;
+	struct list mail, forgotten;
 
 	pthread_mutex_lock(&aws->lock);
 	list_move_all(&mail, &aws->mailbox);
+	list_move_all(&forgotten, &aws->forgotten);
 	pthread_mutex_unlock(&aws->lock);
 	while (!list_is_empty(&mail)) {
 		struct list *node = mail.next;
 
 		list_del(node);
 		arrive(aws, container_of(node, struct mail, node));
+	}
+	/* What was forgotten has arrived before, or just now, and may have ended with that. */
+	while (!list_is_empty(&forgotten)) {
+		struct list *node = forgotten.next;
+
+		list_del(node);
+		give_up(container_of(node, struct job, forget));
 	}
 }
 
@@ -647,6 +679,7 @@ static int aws_start(const struct config *c, void **ret)
 	aws->config = c;
 	pthread_mutex_init(&aws->lock, NULL);
 	list_init(&aws->mailbox);
+	list_init(&aws->forgotten);
 	list_init(&aws->jobs);
 	retry_quota_init(&aws->quota);
 	r = make_parts(aws) ? 0 : -ENOMEM;

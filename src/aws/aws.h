@@ -9,7 +9,8 @@
  *	worker:  aws_call_new() -> fill in -> aws_call_start() ... done() -> aws_call_free()
  *
  * A call belongs to the thread from start to done().  Who loses interest meanwhile says
- * aws_call_forget(): then it is freed when it comes back, and done() is not called.
+ * aws_call_forget(): then it leaves the queue, or ends with the attempt under way, is freed when
+ * it comes back, and done() is not called.
  */
 #ifndef AWS_AWS_H
 #define AWS_AWS_H

@@ -36,6 +36,7 @@ enum {
 	ROUNDS = 32,		/* of reads, requests and writes before others have their turn */
 	DRAIN_IDLE_MS = 2000,	/* for the next request, while draining */
 	CALL_GRACE_MS = 5000,	/* past timeout request: the AWS thread should long have answered */
+	LOOK_MS = 1000,		/* from one look for a client that waits for AWS to the next */
 	KEY_LOG_SIZE = 160,
 };
 
@@ -56,6 +57,7 @@ struct kms {
 	struct json_writer out;
 	size_t sent;		/* of out */
 	struct aws_call *call;	/* under way, or NULL */
+	double asked;		/* when that was started */
 	struct limits_enclave *limits;	/* that count the connection, or NULL */
 	bool may_read, may_write;	/* not yet EAGAIN */
 	bool eof, closing;	/* the client ended; nothing more is answered after this */
@@ -245,6 +247,7 @@ static bool start_call(struct conn *c, const struct kms_request *r, const struct
 	call->enclave_max = c->frontend->max_requests;
 	call->timeout_ms = c->frontend->timeouts.request_ms;
 	k->call = call;
+	k->asked = ev_now(c->worker->loop);
 	aws_call_start(shared_of(c)->aws, call);
 	return true;
 }
@@ -382,7 +385,7 @@ static void kms_deadline(struct conn *c)
 			deadline_for(c, WAITING_WRITE, t->stalled_ms);
 	} else if (k->call) {
 		if (k->waiting != WAITING_AWS)
-			deadline_for(c, WAITING_AWS, t->request_ms + CALL_GRACE_MS);
+			deadline_for(c, WAITING_AWS, LOOK_MS);
 	} else if (!k->served || is_inside(k)) {
 		if (k->waiting != WAITING_REQUEST)
 			deadline_for(c, WAITING_REQUEST, t->hello_ms);
@@ -616,6 +619,31 @@ static void call_expired(struct conn *c)
 	kms_run(c);
 }
 
+/*
+ * Whether a client that waits is still there.  Nothing is read meanwhile, and the end of what it
+ * sends is no sign: but a socket whose other end is closed takes not even a send of nothing.
+ */
+static bool is_there(struct conn *c)
+{
+	if (send(c->client.fd, "", 0, MSG_NOSIGNAL) != -1 || errno == EAGAIN || errno == EINTR)
+		return true;
+	c->error = errno;
+	return false;
+}
+
+static void look_at_call(struct conn *c)
+{
+	struct kms *k = c->exchange;
+	double most_ms = (double)c->frontend->timeouts.request_ms + CALL_GRACE_MS;
+
+	if (!is_there(c))
+		conn_end(c, END_CLIENT_ERROR);
+	else if ((ev_now(c->worker->loop) - k->asked) * 1000 >= most_ms)
+		call_expired(c);
+	else
+		deadline_for(c, WAITING_AWS, LOOK_MS);
+}
+
 static void kms_expired(struct conn *c)
 {
 	struct kms *k = c->exchange;
@@ -629,7 +657,7 @@ static void kms_expired(struct conn *c)
 		conn_end(c, END_IDLE_TIMEOUT);
 		break;
 	case WAITING_AWS:
-		call_expired(c);
+		look_at_call(c);
 		break;
 	case WAITING_WRITE:
 		k->bytes_down = k->sent;

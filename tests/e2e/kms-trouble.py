@@ -3,6 +3,7 @@
 """mode kms in trouble: AWS refuses, stammers, hangs or is away; an enclave floods; the proxy reloads."""
 import os
 import queue
+import select
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
@@ -20,6 +21,7 @@ world = World()
 hasty = World("timeout request 700ms")
 few = World(tee_k="max-connections 2")
 slow_rate = World(tee_k="rate 1/h burst 3")
+single = World("max-requests 1", aws="\tmax-requests 1\n")
 narrow = World("max-requests 4", aws="\tmax-requests 4\n")
 poor = World(env={}, rest=HTTPS, ports=["WEB"])
 lonely = World(rest=HTTPS, ports=["WEB"], endpoints="\tendpoint kms https://127.0.0.1:%d\n" % closed)
@@ -175,6 +177,127 @@ def a_flood_of_one_enclave_does_not_starve_the_other():
 	true(ranks[-1] < 36, "tee-t was answered at %r of 44" % ranks)
 	keys = [s.json()["KeyId"] for s in narrow.calls()]
 	true(keys.index(ARN_T) < 30 and keys.count(ARN_T) == 4, "tee-t came late: %r" % keys.index(ARN_T))
+
+
+def late(aws, _):
+	"""A fault: what is held until release() fails then, and would be tried again."""
+	aws.released.wait(2 * WAIT)
+	return AwsError("KMSInternalException", "late", 500)
+
+
+late.name = "late"
+
+
+def numbered(n):
+	return ask("GenerateDataKey", key_spec="AES_256", encryption_context={"n": str(n)})
+
+
+def times_asked(w, n):
+	return sum(s.json().get("EncryptionContext") == {"n": str(n)} for s in w.calls())
+
+
+@case
+def who_leaves_the_queue_frees_its_place():
+	# 16 MiB may wait for an enclave.  One of seventeen is too many, and none is when all have left.
+	large = ask("Encrypt", plaintext=b64(bytes(780000)))
+	single.fault(hang())
+	with single.client() as first, contextlib.ExitStack() as stack:
+		first.send(numbered(0))
+		until(lambda: times_asked(single, 0), "the call is under way")
+		waiting = [stack.enter_context(single.client()) for _ in range(17)]
+		for c in waiting:
+			c.send(large)
+		refused = until(lambda: select.select([c.s for c in waiting], [], [], 0)[0], "one is refused")
+		equal(len(refused), 1)
+		for c in waiting:
+			if c.s in refused:
+				true("too many calls of this enclave are waiting" in c.answer()["error"], "not for that")
+			c.s.close()
+		single.lines("reason=client_error", 16)
+		with single.client() as last:
+			last.send(large)
+			single.aws.release()
+			true("output" in first.answer(), "no output")
+			true("too many calls" not in repr(last.answer()), "no place")
+	equal(len([s for s in single.calls() if s.operation == "Encrypt"]), 1, "calls of who was there")
+
+
+@case
+def who_leaves_while_aws_is_asked_ends_with_the_attempt():
+	before = len(re.findall("reason=client_error", single.proxy.log()))
+	single.fault(late)
+	with single.client() as gone:
+		gone.send(numbered(1))
+		until(lambda: times_asked(single, 1), "the call is under way")
+	line = single.lines("reason=client_error", before + 1)[-1]
+	equal((line["enclave"], line["operation"], line["error"]), ("tee-k", "GenerateDataKey", "Broken pipe"))
+	with single.client() as other:
+		other.send(numbered(2))
+		single.aws.release()
+		true("output" in other.answer(), "no output")
+	equal(times_asked(single, 1), 1, "attempts for nobody")
+
+
+@case
+def who_half_closes_is_still_there():
+	single.fault(hang())
+	with single.client() as k:
+		k.send(numbered(3))
+		k.half_close()
+		until(lambda: times_asked(single, 3), "the call is under way")
+		time.sleep(2.5)	# more than one look
+		single.aws.release()
+		true("output" in k.answer(), "no output")
+		equal(k.answer(), None)
+
+
+def under_way_and_waiting(stack, w, happens):
+	"""Two clients that were served before: one's call is under way then, the other's waits."""
+	clients = [stack.enter_context(w.client()) for _ in range(2)]
+	for c in clients:
+		true("output" in data_key(c), "no output")
+	before = len(w.calls())
+	w.fault(happens)
+	for c in clients:
+		c.send(ask("GenerateDataKey", key_spec="AES_256"))
+	until(lambda: len(w.calls()) > before, "a call is under way")
+	return clients
+
+
+@case
+def a_reload_leaves_those_under_way_and_waiting_their_answers():
+	with contextlib.ExitStack() as stack:
+		clients = under_way_and_waiting(stack, single, slow(0.5))
+		single.proxy.reload()
+		for c in clients:
+			true("output" in c.answer(), "no output")
+			equal(c.answer(), None)
+
+
+@case
+def sigterm_leaves_those_under_way_and_waiting_their_answers():
+	with contextlib.ExitStack() as stack:
+		clients = under_way_and_waiting(stack, single, slow(0.5))
+		os.kill(single.proxy.pid, signal.SIGTERM)
+		for c in clients:
+			true("output" in c.answer(), "no output")
+			equal(c.answer(), None)
+		equal(single.proxy.wait_end(), 0)
+	true("the grace time is over" not in single.proxy.log(), "the grace time was waited out")
+
+
+@case
+def an_end_without_grace_while_aws_is_asked():
+	w = World("max-requests 1", aws="\tmax-requests 1\n")
+	with contextlib.ExitStack() as stack:
+		clients = under_way_and_waiting(stack, w, hang())
+		for said in ("stopping: waiting", "stopping at once"):
+			os.kill(w.proxy.pid, signal.SIGTERM)
+			w.proxy.wait_log(said)
+		equal(w.proxy.wait_end(), 0)
+		for c in clients:
+			equal(read_all(c.s), b"")
+	w.aws.release()
 
 
 @case
