@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """mode egress as an HTTP proxy: requests in absolute-form, each on a kept connection judged by itself; a proxy
-further up; curl, wget and Python as they are."""
+further up; curl, wget, Python, apt, pip and Java as they are."""
+import hashlib
+import io
 import os
 import sys
 import urllib.request
+import zipfile
 
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
@@ -354,6 +357,107 @@ def wget_and_python_with_their_variables():
 		urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
 	equal(json.load(opener.open("http://a.test:%d/python" % A, timeout=30))["enclave"], "a")
 	equal(json.load(opener.open("https://tls.test:%d/python" % TLS, timeout=30))["enclave"], "tls")
+
+
+def need(tool):
+	path = shutil.which(tool)
+	if not path:
+		raise Skip("no %s here" % tool)
+	return path
+
+
+def stored(files):
+	"""The answers of a server of these paths."""
+	def answer(start):
+		body = files.get(start.split()[1].split("?")[0])
+		if body is None:
+			return b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
+		return b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+	return answer
+
+
+repository = {}
+shop = Server(http_handler("shop", lambda start, headers, body: (heads.append(("shop", start, headers, body)), stored(repository)(start))[1]), "tcp:127.0.0.1:0")
+SHOP = int(shop.address.rsplit(":", 1)[1])
+shopping = Teeproxy('''
+	resolver { hosts $DIR/hosts; server 127.0.0.1:$NODNS }
+	frontend egress { listen 127.0.0.1:$TCP; from any to { 127.0.0.0/8:$SHOP 127.0.0.0/8:$TLS } -> direct }
+''', ports=["TCP"], env={"SHOP": str(SHOP), "TLS": str(TLS), "NODNS": str(free_port())})
+SHOPPING = "127.0.0.1:%d" % shopping.port("TCP")
+
+
+@case
+def apt_through_acquire_http_proxy():
+	need("apt-get")
+	repository["/./Packages"] = b"Package: hello\nVersion: 1\nArchitecture: all\nFilename: ./hello.deb\nSize: 4\nSHA256: " + \
+		hashlib.sha256(b"deb!").hexdigest().encode() + b"\nDescription: x\n\n"
+	repository["/./hello.deb"] = repository["/hello.deb"] = b"deb!"
+	root = os.path.join(DIR, "apt")
+	for sub in "lists/partial", "archives/partial", "etc":
+		os.makedirs(os.path.join(root, sub))
+	with open(os.path.join(root, "sources.list"), "w") as f:
+		f.write("deb [trusted=yes] http://a.test:%d ./\n" % SHOP)
+	open(os.path.join(root, "status"), "w").close()
+	options = ["-o", "Dir::Etc=%s/etc" % root, "-o", "Dir::Etc::sourcelist=%s/sources.list" % root, "-o", "Dir::State=" + root,
+		   "-o", "Dir::State::status=%s/status" % root, "-o", "Dir::Cache=" + root, "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=0",
+		   "-o", "Acquire::http::Proxy=http://%s/" % SHOPPING, "-o", "Acquire::https::Proxy=http://%s/" % SHOPPING]
+	done = subprocess.run(["apt-get", *options, "update"], capture_output=True, text=True)
+	equal(done.returncode, 0, done.stdout + done.stderr)
+	done = subprocess.run(["apt-get", *options, "download", "hello"], capture_output=True, text=True, cwd=root)
+	names = [name for name in os.listdir(root) if name.endswith(".deb")]
+	equal((done.returncode, len(names)), (0, 1), done.stdout + done.stderr)
+	equal(open(os.path.join(root, names[0]), "rb").read(), b"deb!")
+	shopping.wait_log(r"method=GET name=a\.test:%d path=\S*hello\.deb status=200" % SHOP)
+
+
+@case
+def pip_through_its_proxy():
+	wheel = io.BytesIO()
+	with zipfile.ZipFile(wheel, "w") as z:
+		z.writestr("tiny.py", "")
+		z.writestr("tiny-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
+		z.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+		z.writestr("tiny-1.dist-info/RECORD", "")
+	repository["/simple/tiny/"] = b'<a href="/tiny-1-py3-none-any.whl">tiny-1-py3-none-any.whl</a>'
+	repository["/tiny-1-py3-none-any.whl"] = wheel.getvalue()
+	if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
+		raise Skip("no pip here")
+	done = subprocess.run([sys.executable, "-m", "pip", "--isolated", "download", "--no-cache-dir", "--disable-pip-version-check", "--retries", "0",
+			       "--proxy", "http://" + SHOPPING, "--trusted-host", "a.test", "--index-url", "http://a.test:%d/simple/" % SHOP, "--no-deps",
+			       "-d", os.path.join(DIR, "wheels"), "tiny"], capture_output=True, text=True)
+	equal((done.returncode, os.listdir(os.path.join(DIR, "wheels")) if not done.returncode else ""), (0, ["tiny-1-py3-none-any.whl"]),
+	      done.stdout + done.stderr)
+
+
+JAVA = r"""
+import java.io.*;
+import java.net.*;
+import java.net.http.*;
+
+class Ask {
+	public static void main(String[] a) throws Exception {
+		InetSocketAddress proxy = new InetSocketAddress("127.0.0.1", Integer.parseInt(a[0]));
+		HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).proxy(ProxySelector.of(proxy)).build();
+		for (int i = 0; i < 2; i++)
+			System.out.println(client.send(HttpRequest.newBuilder(URI.create(a[1])).build(), HttpResponse.BodyHandlers.ofString()).body());
+		URLConnection c = new URL(a[1]).openConnection(new Proxy(Proxy.Type.SOCKS, proxy));
+		System.out.println(new BufferedReader(new InputStreamReader(c.getInputStream())).readLine());
+	}
+}
+"""
+
+
+@case
+def javas_clients_through_http_and_socks():
+	java = need("java")
+	need("javac")	# without it java runs no source either
+	repository["/java"] = b"from the shop"
+	source = os.path.join(DIR, "Ask.java")
+	with open(source, "w") as f:
+		f.write(JAVA)
+	done = subprocess.run([java, source, SHOPPING.split(":")[1], "http://a.test:%d/java" % SHOP], capture_output=True, text=True)
+	equal(done.stdout.split("\n")[:3], ["from the shop"] * 3, done.stderr)
+	shopping.wait_log("protocol=socks5")
 
 
 run()

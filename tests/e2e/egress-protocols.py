@@ -298,6 +298,32 @@ def who_leaves_before_its_request_is_whole_is_no_failure_of_ours():
 
 
 @case
+def nothing_ends_a_silent_tunnel():
+	# All that it could be mistaken for is short, and a frontend with an idle timeout says when it would have ended.
+	silent = Teeproxy('''
+		defaults egress { timeout hello 200ms; timeout connect 200ms; timeout stalled 200ms; timeout half-closed 200ms }
+		frontend egress         { listen unix:$DIR/silent.sock; from any to 127.0.0.0/8:$ECHO -> direct }
+		frontend ends mode egress { listen unix:$DIR/ends.sock; timeout idle 600ms; from any to 127.0.0.0/8:$ECHO -> direct }
+	''', env={"ECHO": str(ECHO)})
+	target = "127.0.0.1:%d" % ECHO
+	with contextlib.ExitStack() as held:
+		where = "unix:%s/silent.sock" % DIR
+		kept = [held.enter_context(s) for s in (line(where, target), http_connect(where, target)[2], socks(where, "127.0.0.1", ECHO)[1])]
+		for s in kept:
+			s.sendall(b"one")
+			equal(read_exactly(s, 3), b"one")
+		with line("unix:%s/ends.sock" % DIR, target) as s:
+			equal(read_all(s), b"")
+		silent.wait_log("frontend=ends .*reason=idle_timeout")
+		for s in kept:
+			s.sendall(b"two")
+			equal(read_exactly(s, 3), b"two")
+	silent.stop()
+	dump = teeproxy("--dump", "-f", silent.file, env={"ECHO": str(ECHO)}).stdout
+	equal(re.findall(r"timeout idle +(\w+)", dump), ["off", "600ms"], dump)
+
+
+@case
 def hello_and_lifetime_end_what_they_bound_and_silence_does_not():
 	where = "unix:%s/brief.sock" % DIR
 	for data, said in ((b"", b""), (b"127.0.0.1", b""), (b"\x05\x01\x00", b"\x05\x00")):
