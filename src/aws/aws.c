@@ -57,7 +57,7 @@ struct aws {
 	struct fetch_setup fetch_setup;
 	struct credentials *credentials;
 	struct queue *queue;
-	struct retry_quota quota;
+	struct retry_quota *quotas;	/* by enclave, as the queue's: one's flood is not another's outage */
 	ev_tstamp last_full;		/* when a full queue was last told of */
 };
 
@@ -440,13 +440,14 @@ static void attempt_ended(struct call *c)
 {
 	struct job *job = container_of(c, struct job, attempt);
 	struct aws *aws = job->aws;
+	struct retry_quota *quota = &aws->quotas[job->item.enclave];
 	enum retry_kind kind = note(job);
 	uint32_t wait_ms;
 
 	tell_attempt(job, kind);
 	/* Any word of AWS's own that is not about its load: it is up. */
 	if (kind == RETRY_NEVER && c->result == CALL_ANSWERED)
-		retry_quota_give(&aws->quota, job->cost);
+		retry_quota_give(quota, job->cost);
 	if (kind == RETRY_NEVER || job->forgotten) {
 		finish_noted(job);
 		return;
@@ -457,7 +458,7 @@ static void attempt_ended(struct call *c)
 	}
 	wait_ms = retry_wait_ms(job->call.attempts + 1, machine_random());
 	if (job->call.attempts >= RETRY_ATTEMPTS_MAX + (job->refused ? 1 : 0) || wait_ms >= left_ms(job) ||
-	    !retry_quota_take(&aws->quota, kind, &job->cost)) {
+	    !retry_quota_take(quota, kind, &job->cost)) {
 		finish_noted(job);
 		return;
 	}
@@ -638,8 +639,11 @@ static bool make_parts(struct aws *aws)
 	aws->resolver = resolver_new(aws->loop, &c->resolver);
 	aws->calls = aws->resolver ? calls_new(aws->loop, aws->resolver, ca_file(c)) : NULL;
 	aws->queue = queue_new((unsigned)c->n_enclaves + 1, c->aws.max_requests);
-	if (!aws->calls || !aws->queue)
+	aws->quotas = calloc(c->n_enclaves + 1, sizeof(*aws->quotas));
+	if (!aws->calls || !aws->queue || !aws->quotas)
 		return false;
+	for (size_t i = 0; i <= c->n_enclaves; i++)
+		retry_quota_init(&aws->quotas[i]);
 	aws->fetch_setup = (struct fetch_setup){ aws->loop, aws->calls, &c->aws, &machine_reader,
 						 wants_region(c) };
 	aws->credentials = credentials_new(&aws->fetch_setup);
@@ -651,6 +655,7 @@ static void aws_free(void *service)
 	struct aws *aws = service;
 
 	credentials_free(aws->credentials);
+	free(aws->quotas);
 	queue_free(aws->queue);
 	calls_free(aws->calls);
 	resolver_free(aws->resolver);
@@ -681,7 +686,6 @@ static int aws_start(const struct config *c, void **ret)
 	list_init(&aws->mailbox);
 	list_init(&aws->forgotten);
 	list_init(&aws->jobs);
-	retry_quota_init(&aws->quota);
 	r = make_parts(aws) ? 0 : -ENOMEM;
 	if (r == 0)
 		r = -pthread_create(&aws->thread, NULL, thread_main, aws);

@@ -2,8 +2,8 @@
 /*
  * Whether and when a request that failed is tried again: AWS's "standard" retry mode.
  *
- * At most three attempts, waits that double with full jitter, and a quota that all calls
- * share: each try again takes from it, what succeeds gives back.  While AWS is down the quota
+ * At most three attempts, waits that double with full jitter, and a quota that all calls of
+ * an enclave share: each try again takes from it, what succeeds gives back.  While AWS is down the quota
  * is soon empty, and each call is then tried once only, so that an outage is not made worse.
  *
  * Pure: time and randomness are handed in.

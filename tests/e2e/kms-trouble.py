@@ -188,6 +188,27 @@ def late(aws, _):
 late.name = "late"
 
 
+@case
+def the_retry_quota_of_one_enclave_is_not_the_others():
+	# Fifty calls that are throttled use up what tee-t may try again: 100 times 5.
+	world.fault(answer(400, "ThrottlingException"), times=1000, operation="Encrypt")
+	def throttled():
+		with world.client("tee-t") as t:
+			t.error("Encrypt", plaintext="AAAA")
+	flood = [threading.Thread(target=throttled) for _ in range(55)]
+	for t in flood:
+		t.start()
+	for t in flood:
+		t.join()
+	with world.client("tee-t") as t:
+		t.error("Encrypt", plaintext="AAAA")
+	equal(world.lines("enclave=tee-t .*operation=Encrypt")[-1]["attempts"], "1")
+	world.aws.faults.clear()
+	world.fault(answer(500, "KMSInternalException"))
+	with world.client("tee-k") as k:
+		true("output" in data_key(k), "not tried again")
+
+
 def numbered(n):
 	return ask("GenerateDataKey", key_spec="AES_256", encryption_context={"n": str(n)})
 
