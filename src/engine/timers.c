@@ -3,10 +3,19 @@
 
 #include "engine/timers.h"
 
+/*
+ * ev_now() is the time of day: a step of it would end every connection at once, or
+ * let none be over.  libev's own clock shows only in what is left of a timer.
+ */
+static double timers_now(struct timers *t)
+{
+	return TIMERS_FAR_S - ev_timer_remaining(t->loop, &t->far);
+}
+
 /* Puts the ev_timer on the earliest head. */
 static void timers_arm(struct timers *t)
 {
-	double first = 0;
+	double first = 0, now;
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct list *l = &t->lengths[i].list;
@@ -22,15 +31,17 @@ static void timers_arm(struct timers *t)
 	ev_timer_stop(t->loop, &t->timer);
 	if (first == 0)
 		return;
-	ev_timer_set(&t->timer, first > ev_now(t->loop) ? first - ev_now(t->loop) : 0., 0.);
+	now = timers_now(t);
+	ev_timer_set(&t->timer, first > now ? first - now : 0., 0.);
 	ev_timer_start(t->loop, &t->timer);
 }
 
 static void timers_fire(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct timers *t = container_of(timer, struct timers, timer);
-	double now = ev_now(loop);
+	double now = timers_now(t);
 
+	(void)loop;
 	(void)events;
 	t->armed = now; /* what is set meanwhile does not arm: the end does */
 	for (size_t i = 0; i < t->n; i++) {
@@ -48,17 +59,29 @@ static void timers_fire(struct ev_loop *loop, ev_timer *timer, int events)
 	timers_arm(t);
 }
 
+static void never(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)timer;
+	(void)events;
+}
+
 void timers_init(struct timers *t, struct ev_loop *loop)
 {
 	t->loop = loop;
 	t->n = 0;
 	t->armed = 0;
 	ev_timer_init(&t->timer, timers_fire, 0., 0.);
+	ev_timer_init(&t->far, never, TIMERS_FAR_S, 0.);
+	ev_timer_start(loop, &t->far);
+	ev_unref(loop); /* alone it keeps no loop running */
 }
 
 void timers_fini(struct timers *t)
 {
 	ev_timer_stop(t->loop, &t->timer);
+	ev_ref(t->loop);
+	ev_timer_stop(t->loop, &t->far);
 }
 
 void deadline_init(struct deadline *d, void (*expired)(struct deadline *d))
@@ -96,7 +119,7 @@ void deadline_set(struct timers *t, struct deadline *d, uint32_t ms)
 	if (ms == 0)
 		return;
 	l = timers_list(t, ms, &ms);
-	d->at = ev_now(t->loop) + ms / 1000.;
+	d->at = timers_now(t) + ms / 1000.;
 	list_append(l, &d->node);
 	if (t->armed == 0 || d->at < t->armed)
 		timers_arm(t);

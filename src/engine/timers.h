@@ -4,8 +4,9 @@
  *
  * Setting a deadline puts it at the tail of its length's list, so that setting,
  * moving and clearing cost O(1) whatever the number of connections.  One ev_timer
- * stands on the earliest head.  Time is the loop's, read once a turn; a deadline
- * never fires early, and late by no more than the loop is.
+ * stands on the earliest head.  Time is the loop's, read once a turn, and no
+ * clock that somebody can set; a deadline never fires early, and late by no more than
+ * the loop is.
  */
 #ifndef ENGINE_TIMERS_H
 #define ENGINE_TIMERS_H
@@ -18,15 +19,19 @@
 
 struct deadline {
 	struct list node;	/* on no list: not set */
-	double at;		/* ev_now() of its expiry */
+	double at;		/* of its expiry, since timers_init() */
 	void (*expired)(struct deadline *d);	/* may set it again */
 };
 
-enum { TIMERS_LENGTHS = 64 };
+enum {
+	TIMERS_LENGTHS = 64,
+	TIMERS_FAR_S = 1000000000,	/* 31 years */
+};
 
 struct timers {
 	struct ev_loop *loop;
 	ev_timer timer;
+	ev_timer far;		/* never comes: what remains of it tells the time */
 	double armed;		/* when the timer stands, 0: it does not */
 	size_t n;
 	struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Deadlines on a clock that the test turns: ev_now() is ours, and the timer is fired by hand. */
+/* Deadlines on clocks that the test turns: libev's two are ours, and the timer is fired by hand. */
 #include <config.h>
 
 #include "engine/timers.h"
@@ -13,13 +13,20 @@
 #include <cmocka.h>
 #include <ev.h>
 
-static ev_tstamp now = 1000;
+static ev_tstamp now = 1000, time_of_day = 1000000;
 
-/* Stands before libev's own for the whole program. */
+/* These stand before libev's own for the whole program. */
+ev_tstamp ev_timer_remaining(struct ev_loop *loop, ev_timer *timer) EV_NOEXCEPT
+{
+	(void)loop;
+	(void)timer;
+	return TIMERS_FAR_S - now;
+}
+
 ev_tstamp ev_now(struct ev_loop *loop) EV_NOEXCEPT
 {
 	(void)loop;
-	return now;
+	return time_of_day;
 }
 
 struct entry {
@@ -54,6 +61,7 @@ static void entry_init(struct entry *e, struct timers *t)
 static void pass(struct timers *t, double seconds)
 {
 	now += seconds;
+	time_of_day += seconds;
 	if (ev_is_active(&t->timer) && t->armed <= now)
 		ev_invoke(t->loop, &t->timer, EV_TIMER);
 }
@@ -209,6 +217,25 @@ static void lengths_beyond_the_number_of_lists_share_one(void **state)
 		assert_int_equal(e[i].times, 1);
 }
 
+static void a_step_of_the_time_of_day_moves_no_deadline(void **state)
+{
+	struct timers *t = *state;
+	struct entry before, after;
+
+	for (int step = -3600; step <= 3600; step += 7200) {
+		entry_init(&before, t);
+		entry_init(&after, t);
+		deadline_set(t, &before.deadline, 1000);
+		time_of_day += step;
+		deadline_set(t, &after.deadline, 1000);
+		ev_invoke(t->loop, &t->timer, EV_TIMER);
+		assert_int_equal(before.times + after.times, 0);
+		pass(t, 1.001);
+		assert_int_equal(before.times, 1);
+		assert_int_equal(after.times, 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_expires_may_set_itself_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shorter_length_set_while_expiring_is_not_forgotten, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_step_of_the_time_of_day_moves_no_deadline, setup, teardown),
 		cmocka_unit_test_setup_teardown(lengths_beyond_the_number_of_lists_share_one,
 						setup, teardown),
 	};
