@@ -17,7 +17,6 @@
 
 enum {
 	ROUNDS = 16,			/* reads a turn, so that one tunnel does not keep the others waiting */
-	PIPE_ROUNDS = 4,		/* the same of a pipe's bytes */
 	BULK = 64 * 1024,		/* below that a pipe costs more than it saves */
 	PIPE_SIZE = 1024 * 1024,	/* what /proc/sys/fs/pipe-max-size lets everyone have */
 	PIPE_MIN = 64 * 1024,		/* smaller ones are no better than copying */
@@ -320,7 +319,7 @@ enum pump_result pump_run(struct pump *p, int from, int to)
 			pump_end(p, to);
 			return PUMP_EOF;
 		}
-		if (!p->readable || p->allowance == 0 || round >= (p->pipe[1] ? PIPE_ROUNDS : ROUNDS))
+		if (!p->readable || p->allowance == 0 || round == ROUNDS)
 			return pump_wait(p);
 		n = pump_read(p, from);
 		if (n == 0) {
