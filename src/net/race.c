@@ -159,10 +159,26 @@ static void race_go_on(struct race *r)
 	while (r->next < r->n && r->under_way < RACE_UNDER_WAY_MAX && attempt_begin(r))
 		;
 	ev_timer_stop(r->loop, &r->timer);
-	if (r->next < r->n && r->under_way < RACE_UNDER_WAY_MAX && r->fd == -1) {
+	if (r->next < r->n && r->fd == -1) {
 		ev_timer_set(&r->timer, RACE_DELAY_MS / 1000., 0.);
 		ev_timer_start(r->loop, &r->timer);
 	}
+}
+
+/* The one that has been silent for longest, addresses being tried in order. */
+static void give_up_oldest(struct race *r)
+{
+	struct attempt *oldest = NULL;
+
+	for (size_t i = 0; i < RACE_UNDER_WAY_MAX; i++) {
+		struct attempt *a = &r->attempts[i];
+
+		if (a->address && (!oldest || a->address < oldest->address))
+			oldest = a;
+	}
+	attempt_end(oldest);
+	close(oldest->io.fd);
+	r->error = ETIMEDOUT;
 }
 
 static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
@@ -171,6 +187,8 @@ static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
+	if (r->under_way == RACE_UNDER_WAY_MAX && r->next < r->n)
+		give_up_oldest(r);
 	if (!is_over(r))
 		race_go_on(r);
 	if (is_over(r))

@@ -4,8 +4,10 @@
  *
  * Addresses are tried in the order given, interleaved by family, a new one 250 ms after
  * the last or at once when one fails; the first to connect wins and the others are
- * closed.  Without a descriptor for one more, those under way go on and it is tried again
- * later.  Each socket has TCP_NODELAY and SO_KEEPALIVE (60 s, then 6 probes 10 s apart).
+ * closed.  Where as many as may be are under way, the one that has been silent for longest
+ * (2 s at the least) is given up for the next, so that many silent addresses hide none that
+ * would answer.  Without a descriptor for one more, those under way go on and it is tried
+ * again later.  Each socket has TCP_NODELAY and SO_KEEPALIVE (60 s, then 6 probes 10 s apart).
  * The whole is bounded by the caller's own deadline, who cancels.
  */
 #ifndef NET_RACE_H
@@ -20,7 +22,7 @@
 
 enum {
 	RACE_DELAY_MS = 250,		/* RFC 8305, 8: Connection Attempt Delay */
-	RACE_UNDER_WAY_MAX = 8,		/* sockets at one time; the next waits for one to fail */
+	RACE_UNDER_WAY_MAX = 8,		/* sockets at one time */
 };
 
 struct race;

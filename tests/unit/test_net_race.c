@@ -256,6 +256,21 @@ static void sockets_are_bounded(void **state)
 	silent_end(silent);
 }
 
+static void many_silent_ones_hide_none(void **state)
+{
+	struct ip_addr a[RACE_UNDER_WAY_MAX + 2];
+	int silent = silent_at(4);
+
+	(void)state;
+	for (size_t i = 0; i <= RACE_UNDER_WAY_MAX; i++)
+		a[i] = local(4);
+	a[RACE_UNDER_WAY_MAX + 1] = local(1);
+	run(a, RACE_UNDER_WAY_MAX + 2);
+	assert_true(result.fd >= 0);
+	assert_true(ip_equal(&result.address, &a[RACE_UNDER_WAY_MAX + 1]));
+	silent_end(silent);
+}
+
 /* The next address waits for a descriptor while the first is silent. */
 static void without_descriptors(void **state)
 {
@@ -336,6 +351,7 @@ int main(void)
 		TEST(next_after_a_while_when_one_is_silent, "silence begins the next after 250 ms"),
 		TEST(families_take_turns, "families take turns, the first one's first"),
 		TEST(sockets_are_bounded, "no more sockets at one time than there may be"),
+		TEST(many_silent_ones_hide_none, "many silent addresses hide none that answers"),
 		TEST(without_descriptors, "without a descriptor for the next it is tried again later"),
 		TEST(without_any_descriptor, "without any the error says so"),
 		TEST(cancelled, "a cancelled race tells nothing and leaves nothing"),
