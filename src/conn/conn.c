@@ -105,7 +105,7 @@ void conn_end(struct conn *c, enum conn_end why)
 		c->end = why;
 	deadline_clear(&c->deadline);
 	deadline_clear(&c->lifetime);
-	deadline_clear(&c->throttle);
+	relay_throttle_end(c);
 	deadline_clear(&c->redial);
 	if (conn_mode(c)->ended)
 		conn_mode(c)->ended(c);

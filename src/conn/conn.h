@@ -157,7 +157,10 @@ void conn_again(struct conn *c);
 /* Before a second write to a server that was dialled to be spoken to. */
 void conn_server_nodelay(struct conn *c);
 void conn_deadline(struct conn *c, uint32_t ms);
-/* How much may be read now in this direction, at most size; throttled[] where it is 0. */
+/*
+ * How much may be read now in this direction, at most size; throttled[] where that is less,
+ * and all until there is some again.
+ */
 size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size);
 void conn_used(struct conn *c, enum limit_direction d, size_t n);
 /*

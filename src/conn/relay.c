@@ -61,11 +61,31 @@ static void relay_deadline(struct conn *c)
 	deadline_set(&c->worker->timers, &c->deadline, ms);
 }
 
+/* Whether this direction waits for bandwidth. */
+static void set_throttled(struct conn *c, enum limit_direction d, bool throttled)
+{
+	if (throttled)
+		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	if (c->throttled[d] == throttled)
+		return;
+	c->throttled[d] = throttled;
+	if (throttled)
+		limits_wait(c->limits, d);
+	else
+		limits_waited(c->limits, d);
+}
+
+void relay_throttle_end(struct conn *c)
+{
+	deadline_clear(&c->throttle);
+	set_throttled(c, LIMIT_UP, false);
+	set_throttled(c, LIMIT_DOWN, false);
+}
+
 /* pump_run() with as many bytes as the enclave may move now. */
 static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int to)
 {
-	const bool down = p == &c->down;
-	const enum limit_direction d = down ? LIMIT_DOWN : LIMIT_UP;
+	const enum limit_direction d = p == &c->down ? LIMIT_DOWN : LIMIT_UP;
 	uint64_t now, allowed;
 	enum pump_result r;
 	int error;
@@ -73,13 +93,11 @@ static enum pump_result relay_pump(struct conn *c, struct pump *p, int from, int
 	if (!c->limits)
 		return pump_run(p, from, to);
 	now = limits_now_ns();
-	allowed = p->allowance = limits_bytes(c->limits, c->enclave, d, now);
+	allowed = p->allowance = limits_bytes(c->limits, c->enclave, d, c->throttled[d], now);
 	r = pump_run(p, from, to);
 	error = errno;
 	limits_bytes_used(c->limits, c->enclave, d, now, allowed - p->allowance);
-	c->throttled[down] = p->allowance == 0;
-	if (p->allowance == 0)
-		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	set_throttled(c, d, p->allowance == 0);
 	errno = error;
 	return r;
 }
@@ -152,11 +170,15 @@ static void relay_after(struct conn *c)
 
 size_t conn_allowance(struct conn *c, enum limit_direction d, size_t size)
 {
-	uint64_t n = c->limits ? limits_bytes(c->limits, c->enclave, d, limits_now_ns()) : UINT64_MAX;
+	uint64_t n;
 
-	c->throttled[d] = n == 0;
-	if (n == 0)
-		deadline_set(&c->worker->timers, &c->throttle, THROTTLE_MS);
+	if (!c->limits)
+		return size;
+	if (c->throttled[d])
+		return 0;
+	n = limits_bytes(c->limits, c->enclave, d, false, limits_now_ns());
+	/* What is given now is its share: the next is there when others have had theirs. */
+	set_throttled(c, d, n < size);
 	return n < size ? (size_t)n : size;
 }
 
@@ -166,18 +188,24 @@ void conn_used(struct conn *c, enum limit_direction d, size_t n)
 		limits_bytes_used(c->limits, c->enclave, d, limits_now_ns(), n);
 }
 
-/* Some bandwidth is there again: the loop tells who has something to read. */
+/* Some bandwidth is there again. */
 void relay_throttle_over(struct deadline *d)
 {
 	struct conn *c = container_of(d, struct conn, throttle);
 
-	c->throttled[LIMIT_UP] = c->throttled[LIMIT_DOWN] = false;
-	if (c->state == CONN_EXCHANGE)
-		conn_mode(c)->io(c, true, 0);
-	if (c->state != CONN_RELAY)
+	if (c->state != CONN_RELAY) {
+		relay_throttle_end(c);
+		if (c->state == CONN_EXCHANGE)
+			conn_mode(c)->io(c, true, 0);
 		return;
+	}
+	/* Until it has asked for its share it is one of those that wait. */
 	relay_run(c, &c->up, &c->client, &c->server);
 	relay_run(c, &c->down, &c->server, &c->client);
+	if (c->up.shut)
+		set_throttled(c, LIMIT_UP, false);
+	if (c->down.shut)
+		set_throttled(c, LIMIT_DOWN, false);
 	relay_after(c);
 }
 

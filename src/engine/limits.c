@@ -11,6 +11,9 @@
 
 #define SECOND_NS 1000000000u
 
+/* Bytes at a time: less is not worth a packet. */
+enum { SHARE_MIN = 64 };
+
 struct limits_enclave *limits_new(const struct config *c)
 {
 	return xcalloc(c->n_enclaves + 1, sizeof(struct limits_enclave));
@@ -104,15 +107,30 @@ void limits_looked_up(struct limits_enclave *l)
 }
 
 uint64_t limits_bytes(const struct limits_enclave *l, const struct config_enclave *e,
-		      enum limit_direction d, uint64_t now_ns)
+		      enum limit_direction d, bool waits, uint64_t now_ns)
 {
-	uint64_t at = load(&l->bytes_ns[d]), ahead = at > now_ns ? at - now_ns : 0;
+	uint64_t at = load(&l->bytes_ns[d]), ahead = at > now_ns ? at - now_ns : 0, all, share;
+	uint32_t waiting = atomic_load_explicit(&l->waiting[d], memory_order_relaxed);
 
 	if (e->bandwidth == 0)
 		return UINT64_MAX;
 	if (ahead >= SECOND_NS)
 		return 0;
-	return (uint64_t)((double)e->bandwidth * (double)(SECOND_NS - ahead) / SECOND_NS);
+	all = (uint64_t)((double)e->bandwidth * (double)(SECOND_NS - ahead) / SECOND_NS);
+	if (!waits)
+		waiting++;
+	share = waiting > 1 ? all / waiting : all;
+	return share >= SHARE_MIN ? share : all < SHARE_MIN ? all : SHARE_MIN;
+}
+
+void limits_wait(struct limits_enclave *l, enum limit_direction d)
+{
+	atomic_fetch_add_explicit(&l->waiting[d], 1, memory_order_relaxed);
+}
+
+void limits_waited(struct limits_enclave *l, enum limit_direction d)
+{
+	atomic_fetch_sub_explicit(&l->waiting[d], 1, memory_order_relaxed);
 }
 
 void limits_bytes_used(struct limits_enclave *l, const struct config_enclave *e,

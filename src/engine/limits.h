@@ -28,6 +28,7 @@ struct limits_enclave {
 	_Atomic uint32_t connections, lookups, over;	/* at this moment */
 	_Atomic uint64_t rate_ns;		/* when the connections so far are earned */
 	_Atomic uint64_t bytes_ns[2];		/* the same for bytes, by direction */
+	_Atomic uint32_t waiting[2];		/* connections that wait for bytes, by direction */
 	_Atomic uint64_t refused[LIMIT_KINDS];	/* since the engine started */
 };
 
@@ -55,11 +56,15 @@ bool limits_look_up(struct limits_enclave *l, const struct config_enclave *e);
 void limits_looked_up(struct limits_enclave *l);
 
 /*
- * How many bytes may be read now, UINT64_MAX where there is no limit; and those that
- * were.  Workers that ask at once may overdraw, which the next to ask waits for.
+ * How many bytes a connection may read now, UINT64_MAX where there is no limit; and those
+ * that it did.  What there is is shared with those that wait for some, of which it may be
+ * one, since else the first to ask would take all each time.  Workers that ask at once may
+ * overdraw, which the next to ask waits for.
  */
 uint64_t limits_bytes(const struct limits_enclave *l, const struct config_enclave *e,
-		      enum limit_direction d, uint64_t now_ns);
+		      enum limit_direction d, bool waits, uint64_t now_ns);
+void limits_wait(struct limits_enclave *l, enum limit_direction d);
+void limits_waited(struct limits_enclave *l, enum limit_direction d);
 void limits_bytes_used(struct limits_enclave *l, const struct config_enclave *e,
 		       enum limit_direction d, uint64_t now_ns, uint64_t n);
 

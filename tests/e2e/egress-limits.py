@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of enclaves in mode egress: who is over one is told so in its protocol, it alone, and it is counted."""
 import os
+import select
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
@@ -151,6 +152,18 @@ def bytes_pass_no_faster_than_the_bandwidth_in_either_direction():
 			equal(len(response(s).body), SIZE)
 	for what in down, up, http:
 		true(seconds(what) > 2, "%s is held back" % what.__name__)
+
+
+@case
+def connections_of_one_enclave_share_its_bandwidth():
+	with contextlib.ExitStack() as stack:
+		each = {stack.enter_context(line(THIN, "127.0.0.1:%d" % SOURCE)): 0 for _ in range(4)}
+		while sum(each.values()) < SIZE:	# a quarter of what they ask for
+			ready = select.select(list(each), [], [], WAIT)[0]
+			true(ready, "something comes")
+			for s in ready:
+				each[s] += len(s.recv(4096))
+		true(min(each.values()) > SIZE / 32, "each has its share: %s" % sorted(each.values()))
 
 
 run()

@@ -67,19 +67,43 @@ static void bandwidth_has_a_burst_of_one_second(void **state)
 
 	(void)state;
 	memset(&l, 0, sizeof(l));
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now), 1000);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now), 1000);
 	limits_bytes_used(&l, &e, LIMIT_UP, now, 600);
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now), 400);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now), 400);
 	limits_bytes_used(&l, &e, LIMIT_UP, now, 500); /* overdrawn by another worker */
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now), 0);
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_DOWN, now), 1000);
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now + second / 10), 0);
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now + second / 2), 400);
-	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, now + 100 * second), 1000);
-	assert_int_equal(limits_bytes(&l, &none, LIMIT_UP, now), UINT64_MAX);
-	assert_int_equal(limits_bytes(&l, &wide, LIMIT_DOWN, now), 1ull << 40);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now), 0);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_DOWN, false, now), 1000);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now + second / 10), 0);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now + second / 2), 400);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now + 100 * second), 1000);
+	assert_int_equal(limits_bytes(&l, &none, LIMIT_UP, false, now), UINT64_MAX);
+	assert_int_equal(limits_bytes(&l, &wide, LIMIT_DOWN, false, now), 1ull << 40);
 	limits_bytes_used(&l, &wide, LIMIT_DOWN, now, 1ull << 39);
-	assert_int_equal(limits_bytes(&l, &wide, LIMIT_DOWN, now), 1ull << 39);
+	assert_int_equal(limits_bytes(&l, &wide, LIMIT_DOWN, false, now), 1ull << 39);
+}
+
+static void bandwidth_is_shared_with_those_that_wait(void **state)
+{
+	const struct config_enclave e = { .bandwidth = 1200 }, none = { 0 };
+	uint64_t now = 7 * second;
+
+	(void)state;
+	memset(&l, 0, sizeof(l));
+	limits_wait(&l, LIMIT_UP);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, true, now), 1200);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now), 600);
+	limits_wait(&l, LIMIT_UP);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, true, now), 600);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, false, now), 400);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_DOWN, false, now), 1200);
+	assert_int_equal(limits_bytes(&l, &none, LIMIT_UP, false, now), UINT64_MAX);
+	limits_bytes_used(&l, &e, LIMIT_UP, now, 1100);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, true, now), 64); /* worth a packet */
+	limits_bytes_used(&l, &e, LIMIT_UP, now, 60);
+	assert_int_equal(limits_bytes(&l, &e, LIMIT_UP, true, now), 40);
+	limits_waited(&l, LIMIT_UP);
+	limits_waited(&l, LIMIT_UP);
+	assert_int_equal(l.waiting[LIMIT_UP], 0);
 }
 
 int main(void)
@@ -88,6 +112,7 @@ int main(void)
 		cmocka_unit_test(a_rate_lets_its_burst_through_and_then_its_rate),
 		cmocka_unit_test(connections_and_lookups_are_counted_in_and_out),
 		cmocka_unit_test(bandwidth_has_a_burst_of_one_second),
+		cmocka_unit_test(bandwidth_is_shared_with_those_that_wait),
 	};
 
 	return cmocka_run_group_tests_name("engine/limits", tests, NULL, NULL);
