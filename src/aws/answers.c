@@ -12,6 +12,7 @@
 
 #include "aws/secret.h"
 #include "aws/xml.h"
+#include "wire/json_stream.h"
 
 enum { JSON_DEPTH = 8 };
 
@@ -138,24 +139,22 @@ bool answer_read_time(struct slice text, int64_t *ret_s)
 
 /* --- JSON --- */
 
-/* NULL: not one JSON object and nothing more. */
+/* NULL: not one JSON object and nothing more.  To be freed by json_stream_discard(). */
 static struct json_object *parse_object(struct slice text)
 {
-	struct json_tokener *tokener =
-	    text.len <= ANSWER_CREDENTIALS_MAX ? json_tokener_new_ex(JSON_DEPTH) : NULL;
-	struct json_object *o;
-	size_t used;
+	struct json_stream *stream = json_stream_new(ANSWER_CREDENTIALS_MAX, JSON_DEPTH);
+	struct json_object *o = NULL;
+	size_t used = 0;
 
-	if (!tokener)
+	if (!stream)
 		return NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
-	o = json_tokener_parse_ex(tokener, text.ptr, (int)text.len);
-	used = json_tokener_get_parse_end(tokener);
-	json_tokener_free(tokener);
+	if (json_stream_feed(stream, text.ptr, text.len, &used, &o) != JSON_STREAM_FOUND)
+		o = NULL;
+	json_stream_free(stream);
 	while (used < text.len && strchr(" \t\r\n", text.ptr[used]) && text.ptr[used])
 		used++;
 	if (o && (used != text.len || !json_object_is_type(o, json_type_object))) {
-		json_object_put(o);
+		json_stream_discard(o);
 		return NULL;
 	}
 	return o;
@@ -169,16 +168,6 @@ static struct slice string_in(struct json_object *o, const char *name)
 	if (!json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_string))
 		return slice_of("", 0);
 	return slice_of(json_object_get_string(v), (size_t)json_object_get_string_len(v));
-}
-
-static void wipe_strings(struct json_object *o)
-{
-	json_object_object_foreach(o, name, v) {
-		(void)name;
-		if (json_object_is_type(v, json_type_string))
-			explicit_bzero((char *)json_object_get_string(v),
-				       (size_t)json_object_get_string_len(v));
-	}
 }
 
 static bool keys_of_object(struct json_object *o, struct aws_keys *ret, char why[ANSWER_WHY_SIZE])
@@ -213,8 +202,7 @@ bool answer_read_json_keys(struct slice json, struct aws_keys *ret, char why[ANS
 		return false;
 	}
 	good = keys_of_object(o, ret, why);
-	wipe_strings(o);
-	json_object_put(o);
+	json_stream_discard(o);
 	return good;
 }
 
@@ -312,7 +300,7 @@ void answer_read_json_error(struct slice body, const char *type, struct answer_e
 	if (!message.len)
 		message = string_in(o, "Message");
 	keep_text(message, ret->message, sizeof(ret->message));
-	json_object_put(o);
+	json_stream_discard(o);
 }
 
 void answer_read_sts_error(struct slice xml, struct answer_error *ret)
