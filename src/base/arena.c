@@ -9,7 +9,11 @@
 
 #include "base/xalloc.h"
 
-enum { ARENA_ALIGN = 8, ARENA_CHUNK = 64 * 1024 };
+/*
+ * A chunk is as large as all before it together, within bounds: small arenas stay small, and
+ * what a large one frees goes back to the system, since malloc() maps chunks of that size.
+ */
+enum { ARENA_ALIGN = 8, ARENA_CHUNK_MIN = 64 * 1024, ARENA_CHUNK_MAX = 1024 * 1024 };
 
 struct chunk {
 	struct chunk *next;
@@ -38,6 +42,14 @@ void arena_free(struct arena *a)
 	free(a);
 }
 
+static size_t chunk_room(const struct arena *a, size_t size)
+{
+	size_t room = a->used < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN :
+		      a->used > ARENA_CHUNK_MAX ? ARENA_CHUNK_MAX : a->used;
+
+	return size > room / 4 ? size : room;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
 	struct chunk *c = a->head;
@@ -47,7 +59,7 @@ void *arena_alloc(struct arena *a, size_t size)
 		xalloc_fail();
 	size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 	if (!c || c->size - c->len < size) {
-		size_t room = size > ARENA_CHUNK / 4 ? size : ARENA_CHUNK;
+		size_t room = chunk_room(a, size);
 
 		c = xcalloc(1, sizeof(*c) + room);
 		c->size = room;
