@@ -25,7 +25,7 @@ struct parser;
 /* src/config/parse.c has these. */
 int parser_yylex(PARSER_YYSTYPE *value, PARSER_YYLTYPE *span, struct parser *p);
 void parser_yyerror(PARSER_YYLTYPE *span, struct parser *p, const char *message);
-struct arena *parser_arena(struct parser *p);
+struct arena *parser_nodes(struct parser *p);
 struct ast_file *parser_file(struct parser *p);
 }
 %code {
@@ -72,16 +72,16 @@ nodes:
 ;
 
 node:
-	SECTION body			{ $$ = ast_node_new(parser_arena(p), NODE_SECTION, &$1);
+	SECTION body			{ $$ = ast_node_new(parser_nodes(p), NODE_SECTION, &$1);
 					  $$->body = $2; }
-|	NAMED_SECTION WORD body		{ $$ = ast_node_new(parser_arena(p), NODE_SECTION, &$1);
+|	NAMED_SECTION WORD body		{ $$ = ast_node_new(parser_nodes(p), NODE_SECTION, &$1);
 					  $$->name = $2; $$->body = $3; }
 |	NAMED_SECTION WORD MODE WORD body
-					{ $$ = ast_node_new(parser_arena(p), NODE_SECTION, &$1);
+					{ $$ = ast_node_new(parser_nodes(p), NODE_SECTION, &$1);
 					  $$->name = $2; $$->mode = $4; $$->body = $5; }
-|	DEFINE statement		{ $$ = ast_node_new(parser_arena(p), NODE_DEFINE, &$1);
+|	DEFINE statement		{ $$ = ast_node_new(parser_nodes(p), NODE_DEFINE, &$1);
 					  $$->statement = $2; }
-|	INCLUDE statement		{ $$ = ast_node_new(parser_arena(p), NODE_INCLUDE, &$1);
+|	INCLUDE statement		{ $$ = ast_node_new(parser_nodes(p), NODE_INCLUDE, &$1);
 					  $$->statement = $2; }
 ;
 
@@ -98,13 +98,13 @@ statements:
 ;
 
 statement:
-	item				{ $$ = ast_statement_add(parser_arena(p), NULL, $1); }
-|	statement item			{ $$ = ast_statement_add(parser_arena(p), $1, $2); }
+	item				{ $$ = ast_statement_add(parser_nodes(p), NULL, $1); }
+|	statement item			{ $$ = ast_statement_add(parser_nodes(p), $1, $2); }
 ;
 
 item:
-	WORD				{ $$ = ast_item_new(parser_arena(p), ITEM_WORD, @1, &$1); }
-|	ARROW				{ $$ = ast_item_new(parser_arena(p), ITEM_ARROW, @1, NULL); }
-|	LIST_OPEN			{ $$ = ast_item_new(parser_arena(p), ITEM_LIST_OPEN, @1, NULL); }
-|	LIST_CLOSE			{ $$ = ast_item_new(parser_arena(p), ITEM_LIST_CLOSE, @1, NULL); }
+	WORD				{ $$ = ast_item_new(parser_nodes(p), ITEM_WORD, @1, &$1); }
+|	ARROW				{ $$ = ast_item_new(parser_nodes(p), ITEM_ARROW, @1, NULL); }
+|	LIST_OPEN			{ $$ = ast_item_new(parser_nodes(p), ITEM_LIST_OPEN, @1, NULL); }
+|	LIST_CLOSE			{ $$ = ast_item_new(parser_nodes(p), ITEM_LIST_CLOSE, @1, NULL); }
 ;

@@ -3,8 +3,9 @@
  * The configuration as it was written: sections, statements, words, each with
  * its place.  Nothing is looked up here and nothing decided.
  *
- * Everything lives in the arena of its tree.  config_expand() fills in what words
- * stand for (ast_word.value) and puts included statements where they belong.
+ * Nodes, statements and items live in an arena of their own, which is freed once
+ * they are checked; texts and sources outlive them.  config_expand() fills in what
+ * words stand for (ast_word.value) and puts included statements where they belong.
  */
 #ifndef CONFIG_AST_H
 #define CONFIG_AST_H

@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "config/keywords.h"
 #include "config/model.h"
+#include "config/quote.h"
 #include "config/values.h"
 
 /* The words of one matcher: a lone word or a { list }. */
@@ -581,6 +582,30 @@ static void read_target(struct rule_reader *r)
 	target_backend(r, w);
 }
 
+/* The rule on one line, variables expanded: what --dump writes loads again to this rule. */
+static const char *rule_text(struct model *m, const struct ast_statement *st)
+{
+	static const char *const signs[] = { [ITEM_ARROW] = "->", [ITEM_LIST_OPEN] = "{", [ITEM_LIST_CLOSE] = "}" };
+	struct buffer b = BUFFER_INIT;
+	const char *text;
+
+	for (const struct ast_item *i = st->first; i; i = i->next) {
+		const struct ast_word *w = &i->word;
+
+		if (b.len)
+			buffer_add_char(&b, ' ');
+		if (i->kind != ITEM_WORD)
+			buffer_add_string(&b, signs[i->kind]);
+		else if (w->quote == QUOTE_REGEX)
+			buffer_printf(&b, "~'%s'", w->value);
+		else
+			quote_word(&b, w->value, w->quote != QUOTE_NONE);
+	}
+	text = arena_strdup(m->out, b.ptr);
+	buffer_fini(&b);
+	return text;
+}
+
 void check_rule(struct model *m, struct model_frontend *f, const struct ast_statement *st)
 {
 	struct model_rule *rule = arena_alloc(m->arena, sizeof(*rule));
@@ -589,7 +614,6 @@ void check_rule(struct model *m, struct model_frontend *f, const struct ast_stat
 	struct diagnostic *d;
 
 	rule->span = st->span;
-	rule->statement = st;
 	rule->is_default = take_if(&r, "default");
 	while (!rule->is_default && !r.faulty && r.item && r.item->kind != ITEM_ARROW)
 		match_one(&r, &seen);
@@ -613,6 +637,7 @@ void check_rule(struct model *m, struct model_frontend *f, const struct ast_stat
 			   "expected the end of the rule here; nothing behind \"->\" takes part in matching");
 		return;
 	}
+	rule->text = rule_text(m, st);
 	if (!rule->is_default) {
 		*f->last_rule = rule;
 		f->last_rule = &rule->next;

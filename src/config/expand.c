@@ -29,7 +29,7 @@ struct including {
 
 struct expander {
 	const struct config_reader *reader;
-	struct arena *arena;
+	struct arena *nodes, *arena;	/* of the tree; of texts and diagnostics */
 	struct diagnostics *diags;
 	struct map defines;	/* name -> struct ast_word */
 	unsigned n_files;	/* included so far */
@@ -248,7 +248,7 @@ static void include_file(struct expander *e, const char *path, const struct ast_
 	free(text);
 	if (!text_is_sound(e, src))
 		return;
-	config_parse(e->arena, e->diags, src, into ? PARSE_BLOCK : PARSE_FILE, &file);
+	config_parse(e->nodes, e->arena, e->diags, src, into ? PARSE_BLOCK : PARSE_FILE, &file);
 	if (into) {
 		expand_statements(e, &file.statements, &here);
 		if (file.statements.first) {
@@ -357,9 +357,9 @@ static void expand_nodes(struct expander *e, struct ast_node *first, const struc
 }
 
 void config_expand(const struct config_reader *reader, const char *path, struct slice text,
-		   struct arena *tree, struct diagnostics *diags, struct expanded *ret)
+		   struct arena *nodes, struct arena *tree, struct diagnostics *diags, struct expanded *ret)
 {
-	struct expander e = { .reader = reader, .arena = tree, .diags = diags, .out = ret };
+	struct expander e = { .reader = reader, .nodes = nodes, .arena = tree, .diags = diags, .out = ret };
 	struct including here = { path, NULL, 0 };
 	struct ast_file file;
 	struct source *src = source_new(&e, path, text);
@@ -368,7 +368,7 @@ void config_expand(const struct config_reader *reader, const char *path, struct 
 	ret->last = &ret->first;
 	if (!text_is_sound(&e, src))
 		return;
-	config_parse(tree, diags, src, PARSE_FILE, &file);
+	config_parse(nodes, tree, diags, src, PARSE_FILE, &file);
 	expand_nodes(&e, file.first, &here);
 	map_fini(&e.defines);
 }

@@ -191,7 +191,7 @@ bool config_format(const char *name, struct slice text, struct arena *tree,
 		diag_error(diags, "nul-byte", (struct span){ .source = source }, "a NUL byte; is this a text file?");
 		return false;
 	}
-	config_parse(tree, diags, source, PARSE_FILE, &file);
+	config_parse(tree, tree, diags, source, PARSE_FILE, &file);
 	if (diags->n_errors != before)
 		return false;
 	lexer = lexer_new(tree, diags, source);

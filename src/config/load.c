@@ -13,14 +13,16 @@
 
 /* JSON becomes text of the language first; its places are lines of that text. */
 static void expand_json(const struct config_reader *reader, const char *path, struct slice json,
-			struct arena *tree, struct diagnostics *diags, struct expanded *ret)
+			struct arena *nodes, struct arena *tree, struct diagnostics *diags,
+			struct expanded *ret)
 {
 	struct buffer text = BUFFER_INIT;
 
 	ret->first = NULL;
 	ret->last = &ret->first;
 	if (config_import(reader, path, json, tree, diags, &text))
-		config_expand(reader, arena_printf(tree, "%s (imported)", path), buffer_slice(&text), tree, diags, ret);
+		config_expand(reader, arena_printf(tree, "%s (imported)", path), buffer_slice(&text), nodes, tree,
+			      diags, ret);
 	buffer_fini(&text);
 }
 
@@ -28,6 +30,7 @@ struct config *config_load(const struct config_reader *reader, const char *path,
 			   struct arena *tree, struct diagnostics *diags)
 {
 	struct model m = { .arena = tree, .diags = diags };
+	struct arena *nodes;
 	struct expanded expanded;
 	struct config *c = NULL;
 	char *text;
@@ -39,12 +42,14 @@ struct config *config_load(const struct config_reader *reader, const char *path,
 		return NULL;
 	}
 	m.out = arena_new();
+	nodes = arena_new();
 	if (len > 0 && *text == '{')
-		expand_json(reader, path, slice_of(text, len), tree, diags, &expanded);
+		expand_json(reader, path, slice_of(text, len), nodes, tree, diags, &expanded);
 	else
-		config_expand(reader, path, slice_of(text, len), tree, diags, &expanded);
+		config_expand(reader, path, slice_of(text, len), nodes, tree, diags, &expanded);
 	free(text);
 	config_check(&m, &expanded);
+	arena_free(nodes);
 	if (diags->n_errors == 0)
 		config_lint(&m);
 	if (diags->n_errors == 0)

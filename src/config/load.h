@@ -54,8 +54,9 @@ struct expanded {
 	struct ast_node *first, **last;	/* sections only, includes resolved, words expanded */
 };
 
+/* *ret lives in nodes, which nobody needs once it is checked; its texts and places in tree. */
 void config_expand(const struct config_reader *reader, const char *path, struct slice text,
-		   struct arena *tree, struct diagnostics *diags, struct expanded *ret);
+		   struct arena *nodes, struct arena *tree, struct diagnostics *diags, struct expanded *ret);
 struct model;
 struct model_frontend;
 void config_check(struct model *m, const struct expanded *tree);

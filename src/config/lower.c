@@ -10,10 +10,8 @@
 #include <sys/random.h>
 
 #include "base/arena.h"
-#include "base/buffer.h"
 #include "config/load.h"
 #include "config/model.h"
-#include "config/quote.h"
 #include "route/policy.h"
 
 #define S(n) ((n)*1000u)
@@ -95,30 +93,6 @@ static void lower_listens(struct model *m, struct model_frontend *f)
 	f->out.n_listens = n;
 }
 
-/* The rule on one line, variables expanded: what --dump writes loads again to this rule. */
-static const char *rule_text(struct model *m, const struct ast_statement *st)
-{
-	static const char *const signs[] = { [ITEM_ARROW] = "->", [ITEM_LIST_OPEN] = "{", [ITEM_LIST_CLOSE] = "}" };
-	struct buffer b = BUFFER_INIT;
-	const char *text;
-
-	for (const struct ast_item *i = st->first; i; i = i->next) {
-		const struct ast_word *w = &i->word;
-
-		if (b.len)
-			buffer_add_char(&b, ' ');
-		if (i->kind != ITEM_WORD)
-			buffer_add_string(&b, signs[i->kind]);
-		else if (w->quote == QUOTE_REGEX)
-			buffer_printf(&b, "~'%s'", w->value);
-		else
-			quote_word(&b, w->value, w->quote != QUOTE_NONE);
-	}
-	text = arena_strdup(m->out, b.ptr);
-	buffer_fini(&b);
-	return text;
-}
-
 static void lower_rule(struct model *m, struct model_rule *r, const struct config *c,
 		       struct config_rule *out, struct route_rule *match)
 {
@@ -126,7 +100,7 @@ static void lower_rule(struct model *m, struct model_rule *r, const struct confi
 	out->target = r->target;
 	out->place = place_of(m, r->span);
 	out->place_text = arena_printf(m->out, "%s:%u", out->place.file, out->place.line);
-	out->text = rule_text(m, r->statement);
+	out->text = r->text;
 	if (r->target.backend)
 		out->target.backend = &c->backends[r->target.backend->number];
 }

@@ -2,6 +2,7 @@
 /*
  * A configuration while it is checked: what the user said and where, merged over
  * sections of one name.  Between the tree and struct config; no other room sees it.
+ * It borrows texts and places of the tree, and none of its nodes.
  */
 #ifndef CONFIG_MODEL_H
 #define CONFIG_MODEL_H
@@ -67,7 +68,7 @@ struct model_rule {
 	struct config_target target;
 	struct span span;		/* of the statement */
 	struct span target_span;
-	const struct ast_statement *statement;
+	const char *text;		/* config_rule.text */
 	bool is_default;
 	struct model_rule *next;
 };
@@ -87,7 +88,7 @@ struct model_frontend {
 };
 
 struct model {
-	struct arena *arena;		/* of the tree and the model */
+	struct arena *arena;		/* of the model, and of the texts of the tree */
 	struct arena *out;		/* of the configuration */
 	struct diagnostics *diags;
 	struct config_global global;

@@ -31,7 +31,7 @@ struct queued {
 enum { QUEUE_SIZE = 8 };
 
 struct parser {
-	struct arena *arena;
+	struct arena *nodes;
 	struct diagnostics *diags;
 	struct lexer *lexer;
 	struct ast_file *file;
@@ -49,9 +49,9 @@ struct parser {
 	unsigned word_end;	/* offset behind the last word */
 };
 
-struct arena *parser_arena(struct parser *p)
+struct arena *parser_nodes(struct parser *p)
 {
-	return p->arena;
+	return p->nodes;
 }
 
 struct ast_file *parser_file(struct parser *p)
@@ -465,16 +465,16 @@ int parser_yylex(PARSER_YYSTYPE *value, struct span *span, struct parser *p)
 	return q->token;
 }
 
-void config_parse(struct arena *arena, struct diagnostics *diags, const struct source *src,
-		  enum parse_as as, struct ast_file *ret)
+void config_parse(struct arena *nodes, struct arena *texts, struct diagnostics *diags,
+		  const struct source *src, enum parse_as as, struct ast_file *ret)
 {
-	struct parser p = { .arena = arena, .diags = diags, .file = ret, .as = as };
+	struct parser p = { .nodes = nodes, .diags = diags, .file = ret, .as = as };
 	struct span begin = { src, 0, 0, 1, 1, 1, 1 };
 
 	ret->first = NULL;
 	ret->last = &ret->first;
 	ast_statements_init(&ret->statements);
-	p.lexer = lexer_new(arena, diags, src);
+	p.lexer = lexer_new(texts, diags, src);
 	emit(&p, as == PARSE_FILE ? P_START_FILE : P_START_BLOCK, begin, NULL);
 	parser_yyparse(&p);
 	lexer_free(p.lexer);

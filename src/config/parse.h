@@ -20,11 +20,12 @@ enum parse_as {
 };
 
 /*
- * Parses src, which must outlive the tree, into *ret.  What could be parsed is
- * there also when diagnostics were added, so that one run tells all.
+ * Parses src, which must outlive the tree, into *ret: the tree itself in nodes, the
+ * texts of its words in texts.  What could be parsed is there also when diagnostics
+ * were added, so that one run tells all.
  */
-void config_parse(struct arena *arena, struct diagnostics *diags, const struct source *src,
-		  enum parse_as as, struct ast_file *ret);
+void config_parse(struct arena *nodes, struct arena *texts, struct diagnostics *diags,
+		  const struct source *src, enum parse_as as, struct ast_file *ret);
 
 /* What a token is; also what --format works on. */
 enum token_kind {
