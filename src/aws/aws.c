@@ -591,10 +591,10 @@ static bool wants_region(const struct config *c)
 		for (size_t r = 0; r < f->n_rules; r++) {
 			const struct config_target *t = &f->rules[r].target;
 
-			if (t->kind == TARGET_CLOUDWATCH || (t->kind == TARGET_KEY && t->any_key))
+			if (t->kind == TARGET_CLOUDWATCH || (t->kind == TARGET_KEY && t->kms->any_key))
 				return true;
-			for (size_t k = 0; t->kind == TARGET_KEY && k < t->n_keys; k++) {
-				if (!t->keys[k].region)
+			for (size_t k = 0; t->kind == TARGET_KEY && k < t->kms->n_keys; k++) {
+				if (!t->kms->keys[k].region)
 					return true;
 			}
 		}

@@ -425,23 +425,23 @@ static enum kms_result deny(struct json_writer *w, const char **ret_why, const c
 	return KMS_REFUSED;
 }
 
-static enum kms_result choose_key(const struct kms_request *r, const struct config_target *t,
+static enum kms_result choose_key(const struct kms_request *r, const struct config_kms_grant *g,
 				  const struct config_kms_key **ret_key, const char **ret_why, struct json_writer *w)
 {
 	size_t i = 0;
 
 	*ret_key = NULL;
-	if (t->any_key || (r->operation & OF_ITEMS))
+	if (g->any_key || (r->operation & OF_ITEMS))
 		return KMS_OK;
-	while ((r->operation & WITH_KEY) && r->key_id.len > 0 && i < t->n_keys && !names_key(r->key_id, &t->keys[i]))
+	while ((r->operation & WITH_KEY) && r->key_id.len > 0 && i < g->n_keys && !names_key(r->key_id, &g->keys[i]))
 		i++;
-	if (i >= t->n_keys)
+	if (i >= g->n_keys)
 		return deny(w, ret_why, "access denied: key ", r->key_id, ": not a key of this enclave, or not by that name");
-	*ret_key = &t->keys[i];
+	*ret_key = &g->keys[i];
 	return KMS_OK;
 }
 
-enum kms_result kms_request_permit(const struct kms_request *r, const struct config_target *t,
+enum kms_result kms_request_permit(const struct kms_request *r, const struct config_kms_grant *g,
 				   bool require_recipient, const struct config_kms_key **ret_key,
 				   const char **ret_why, struct json_writer *w)
 {
@@ -449,20 +449,20 @@ enum kms_result kms_request_permit(const struct kms_request *r, const struct con
 	bool has_document = r->has_recipient && r->attestation_document.text.len > 0;
 	enum kms_result chosen;
 
-	if (!(t->allow & r->operation))
+	if (!(g->allow & r->operation))
 		return deny(w, ret_why, "access denied: ", name, ": not among the operations that this enclave is allowed");
-	chosen = choose_key(r, t, ret_key, ret_why, w);
+	chosen = choose_key(r, g, ret_key, ret_why, w);
 	if (chosen != KMS_OK)
 		return chosen;
 	if (!has_document && (r->operation & NEEDS_RECIPIENT))
 		return deny(w, ret_why, "access denied: ", name, ": has no use without recipient.attestation_document");
 	if (!has_document && require_recipient && !(r->operation & OF_ITEMS))
 		return deny(w, ret_why, "access denied: ", name, ": a recipient with an attestation document is required");
-	for (size_t i = 0; i < t->n_context && (r->operation & WITH_CONTEXT); i++) {
-		struct slice own = slice_of_string(t->context[i].name);
+	for (size_t i = 0; i < g->n_context && (r->operation & WITH_CONTEXT); i++) {
+		struct slice own = slice_of_string(g->context[i].name);
 		size_t at = find_pair(r, own);
 
-		if (at < r->n_context && !slice_equal(r->context[at].value, slice_of_string(t->context[i].value)))
+		if (at < r->n_context && !slice_equal(r->context[at].value, slice_of_string(g->context[i].value)))
 			return deny(w, ret_why, "access denied: encryption context ", own,
 				    ": set otherwise than for this enclave");
 	}
@@ -501,11 +501,11 @@ static void write_bytes(struct json_writer *w, const struct kms_bytes *b)
 }
 
 static void write_context(struct json_writer *w, size_t *n, const char *name, const struct kms_request *r,
-			  const struct config_target *t)
+			  const struct config_kms_grant *g)
 {
 	size_t members = 0;
 
-	if (!r->has_context && t->n_context == 0)
+	if (!r->has_context && g->n_context == 0)
 		return;
 	write_name(w, n, name);
 	json_write_text(w, "{");
@@ -515,15 +515,15 @@ static void write_context(struct json_writer *w, size_t *n, const char *name, co
 		json_write_text(w, ":");
 		json_write_string(w, r->context[i].value);
 	}
-	for (size_t i = 0; i < t->n_context; i++) {
-		struct slice own = slice_of_string(t->context[i].name);
+	for (size_t i = 0; i < g->n_context; i++) {
+		struct slice own = slice_of_string(g->context[i].name);
 
 		if (find_pair(r, own) < r->n_context)
 			continue; /* the same: kms_request_permit() */
 		json_write_text(w, members++ ? "," : "");
 		json_write_string(w, own);
 		json_write_text(w, ":");
-		json_write_string(w, slice_of_string(t->context[i].value));
+		json_write_string(w, slice_of_string(g->context[i].value));
 	}
 	json_write_text(w, "}");
 }
@@ -548,7 +548,7 @@ static void write_recipient(struct json_writer *w, size_t *n, const char *name, 
 }
 
 static void write_field(struct json_writer *w, size_t *n, const struct field *field, const struct kms_request *r,
-			const struct config_target *t)
+			const struct config_kms_grant *g)
 {
 	const void *at = (const char *)r + field->at;
 	const struct slice *s = at;
@@ -590,7 +590,7 @@ static void write_field(struct json_writer *w, size_t *n, const struct field *fi
 		json_write_text(w, "]");
 		break;
 	case TYPE_PAIRS:
-		write_context(w, n, field->aws, r, t);
+		write_context(w, n, field->aws, r, g);
 		break;
 	case TYPE_RECIPIENT:
 		write_recipient(w, n, field->aws, r);
@@ -598,7 +598,7 @@ static void write_field(struct json_writer *w, size_t *n, const struct field *fi
 	}
 }
 
-void kms_request_body(const struct kms_request *r, const struct config_target *t,
+void kms_request_body(const struct kms_request *r, const struct config_kms_grant *g,
 		      const struct config_kms_key *key, struct json_writer *w)
 {
 	size_t n = 0;
@@ -610,7 +610,7 @@ void kms_request_body(const struct kms_request *r, const struct config_target *t
 	}
 	for (size_t i = 1; i < N_FIELDS; i++) {
 		if ((fields[i].of & r->operation) && fields[i].aws)
-			write_field(w, &n, &fields[i], r, t);
+			write_field(w, &n, &fields[i], r, g);
 	}
 	json_write_text(w, "}");
 }

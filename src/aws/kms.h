@@ -23,7 +23,7 @@
 
 struct aws_call;
 struct config_kms_key;
-struct config_target;
+struct config_kms_grant;
 struct json_writer;
 
 enum {
@@ -77,11 +77,11 @@ enum kms_result {
 enum kms_result kms_request_read(char *text, size_t len, struct kms_request *ret, struct json_writer *w);
 
 /*
- * Does the rule's target let it?  KMS_OK with the key to use: NULL where it is
+ * Does the rule's grant let it?  KMS_OK with the key to use: NULL where it is
  * "key any" and the request's own word goes to AWS.  KMS_REFUSED with "access denied: ..." in w,
  * and why in *ret_why (static), for the log.
  */
-enum kms_result kms_request_permit(const struct kms_request *r, const struct config_target *t,
+enum kms_result kms_request_permit(const struct kms_request *r, const struct config_kms_grant *g,
 				   bool require_recipient, const struct config_kms_key **ret_key,
 				   const char **ret_why, struct json_writer *w);
 
@@ -89,8 +89,8 @@ enum kms_result kms_request_permit(const struct kms_request *r, const struct con
 const char *kms_operation_name(uint32_t operation);
 const char *kms_operation_target(uint32_t operation);
 
-/* AWS's JSON; key and t as kms_request_permit() left them. */
-void kms_request_body(const struct kms_request *r, const struct config_target *t,
+/* AWS's JSON; key and g as kms_request_permit() left them. */
+void kms_request_body(const struct kms_request *r, const struct config_kms_grant *g,
 		      const struct config_kms_key *key, struct json_writer *w);
 
 /*

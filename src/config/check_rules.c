@@ -103,8 +103,8 @@ static struct words take_words(struct rule_reader *r, const char *expected)
 static void match_names(struct rule_reader *r, bool sni)
 {
 	struct words list = take_words(r, sni ? "a name, a pattern or none" : "a name or a pattern");
-	struct route_pattern *p = arena_calloc(r->m->out, list.n + 1, sizeof(*p));
-	size_t n = 0;
+	struct route_pattern *p = arena_calloc(r->m->out, list.n, sizeof(*p));
+	uint32_t n = 0;
 
 	for (size_t i = 0; i < list.n; i++) {
 		if (value_pattern(r->m, list.at[i], sni, &p[n]))
@@ -120,8 +120,8 @@ static void match_slices(struct rule_reader *r, bool path)
 {
 	struct words list = take_words(r, path ? "a path such as /.well-known/acme-challenge/" :
 						 "a protocol such as h2 or acme-tls/1");
-	struct slice *s = arena_calloc(r->m->out, list.n + 1, sizeof(*s));
-	size_t n = 0;
+	struct slice *s = arena_calloc(r->m->out, list.n, sizeof(*s));
+	uint32_t n = 0;
 
 	for (size_t i = 0; i < list.n; i++) {
 		const struct ast_word *w = list.at[i];
@@ -161,9 +161,9 @@ static void match_from(struct rule_reader *r)
 	struct words list = take_words(r, !who ? "an address or a prefix" :
 					  ip   ? "an address, a prefix, an enclave, cid:N or any" :
 						 "an enclave, cid:N or any");
-	struct ip_cidr *c = arena_calloc(r->m->out, list.n + 1, sizeof(*c));
-	struct route_who *w = arena_calloc(r->m->out, list.n + 1, sizeof(*w));
-	size_t n_c = 0, n_w = 0;
+	struct ip_cidr *c = arena_calloc(r->m->out, list.n, sizeof(*c));
+	struct route_who *w = arena_calloc(r->m->out, list.n, sizeof(*w));
+	uint32_t n_c = 0, n_w = 0;
 
 	for (size_t i = 0; i < list.n; i++) {
 		if (who && (!ip || !looks_like_ip(list.at[i]))) {
@@ -186,9 +186,9 @@ static void match_from(struct rule_reader *r)
 static void match_to(struct rule_reader *r)
 {
 	struct words list = take_words(r, "PATTERN:PORTS, CIDR:PORTS or ~'REGEX' port PORTS"), ports;
-	struct route_where *to = arena_calloc(r->m->out, list.n + 1, sizeof(*to));
+	struct route_where *to = arena_calloc(r->m->out, list.n, sizeof(*to));
 	struct route_ports *p = NULL;
-	size_t n = 0, n_p = 0;
+	uint32_t n = 0, n_p = 0;
 
 	for (size_t i = 0; i < list.n; i++) {
 		if (value_where(r->m, list.at[i], &to[n]))
@@ -198,7 +198,7 @@ static void match_to(struct rule_reader *r)
 	}
 	if (take_if(r, "port")) {
 		ports = take_words(r, "a port, a range or *");
-		p = arena_calloc(r->m->out, ports.n + 1, sizeof(*p));
+		p = arena_calloc(r->m->out, ports.n, sizeof(*p));
 		for (size_t i = 0; i < ports.n; i++) {
 			struct slice text = slice_of(ports.at[i]->value, ports.at[i]->value_len);
 
@@ -351,12 +351,11 @@ static const struct {
 	{ "delete-item", KMS_DELETE_ITEM },
 };
 
-static void key_allow(struct rule_reader *r)
+static void key_allow(struct rule_reader *r, struct config_kms_grant *g)
 {
-	struct config_target *t = &r->rule->target;
 	struct suggestion near;
 
-	t->allow = 0;
+	g->allow = 0;
 	do {
 		const struct ast_word *w = take(r, "an operation such as decrypt");
 		size_t i;
@@ -370,7 +369,7 @@ static void key_allow(struct rule_reader *r)
 				break;
 		}
 		if (i < sizeof(operations) / sizeof(operations[0])) {
-			t->allow |= operations[i].bit;
+			g->allow |= operations[i].bit;
 			continue;
 		}
 		fault(r);
@@ -383,9 +382,8 @@ static void key_allow(struct rule_reader *r)
 		 !is_word(r->item, "service") && !is_word(r->item, "allow"));
 }
 
-static void key_context(struct rule_reader *r)
+static void key_context(struct rule_reader *r, struct config_kms_grant *g)
 {
-	struct config_target *t = &r->rule->target;
 	size_t room = 0;
 	struct config_pair *pairs;
 
@@ -403,15 +401,15 @@ static void key_context(struct rule_reader *r)
 			fault(r);
 			continue;
 		}
-		pairs[t->n_context].name = arena_copy_slice(r->m->out, slice_of(w->value, (size_t)(equals - w->value)));
-		pairs[t->n_context++].value = arena_strdup(r->m->out, equals + 1);
+		pairs[g->n_context].name = arena_copy_slice(r->m->out, slice_of(w->value, (size_t)(equals - w->value)));
+		pairs[g->n_context++].value = arena_strdup(r->m->out, equals + 1);
 	} while (r->item && r->item->kind == ITEM_WORD && !is_word(r->item, "allow") && !is_word(r->item, "service"));
-	t->context = pairs;
+	g->context = pairs;
 }
 
 static void target_key(struct rule_reader *r)
 {
-	struct config_target *t = &r->rule->target;
+	struct config_kms_grant *g = arena_alloc(r->m->out, sizeof(*g));
 	size_t room = 1;
 	struct config_kms_key *keys;
 	const struct ast_word *w;
@@ -419,16 +417,17 @@ static void target_key(struct rule_reader *r)
 	for (const struct ast_item *i = r->item; i; i = i->next)
 		room++;
 	keys = arena_calloc(r->m->out, room, sizeof(*keys));
-	t->allow = KMS_ALL;
-	t->keys = keys;
+	r->rule->target.kms = g;
+	g->allow = KMS_ALL;
+	g->keys = keys;
 	if (take_if(r, "any"))
-		t->any_key = true;
+		g->any_key = true;
 	else
 		do {
 			if (!(w = take(r, "a key's ARN, alias or id, or any")))
 				return;
-			if (value_kms_key(r->m, w, &keys[t->n_keys]))
-				t->n_keys++;
+			if (value_kms_key(r->m, w, &keys[g->n_keys]))
+				g->n_keys++;
 			else
 				fault(r);
 			if (take_if(r, "role") && (w = take(r, "a role's ARN"))) {
@@ -436,22 +435,22 @@ static void target_key(struct rule_reader *r)
 					diag_error(r->m->diags, "bad-role", w->span,
 						   "a role is arn:aws:iam::ACCOUNT:role/NAME, got \"%s\"", w->value);
 					fault(r);
-				} else if (t->n_keys) {
-					keys[t->n_keys - 1].role = arena_strdup(r->m->out, w->value);
+				} else if (g->n_keys) {
+					keys[g->n_keys - 1].role = arena_strdup(r->m->out, w->value);
 				}
 			}
 		} while (r->item && r->item->kind == ITEM_WORD && !is_word(r->item, "allow") &&
 			 !is_word(r->item, "context") && !is_word(r->item, "service"));
 	while (r->item && !r->faulty) {
 		if (take_if(r, "allow")) {
-			key_allow(r);
+			key_allow(r, g);
 		} else if (take_if(r, "context")) {
-			key_context(r);
+			key_context(r, g);
 		} else if (take_if(r, "service")) {
 			if (take_if(r, "any"))
-				t->any_service = true;
+				g->any_service = true;
 			else if ((w = take(r, "a service's name, or any")))
-				t->service = arena_strdup(r->m->out, w->value);
+				g->service = arena_strdup(r->m->out, w->value);
 		} else {
 			return;
 		}

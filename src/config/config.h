@@ -128,13 +128,9 @@ struct config_pair {
 	const char *name, *value;
 };
 
-struct config_target {
-	enum config_target_kind kind;
-	struct address address;		/* ADDRESS, VIA */
-	const struct config_backend *backend;
-	unsigned send_proxy;		/* ADDRESS: 0, 1 or 2 */
-	/* KEY; any_key: no list, what the Go proxy did */
-	bool any_key;
+/* What an enclave may do at KMS. */
+struct config_kms_grant {
+	bool any_key;			/* no list, what the Go proxy did */
 	const struct config_kms_key *keys;
 	size_t n_keys;
 	uint32_t allow;			/* KMS_* bits */
@@ -142,8 +138,16 @@ struct config_target {
 	size_t n_context;
 	bool any_service;
 	const char *service;
-	/* TEXT, CLOUDWATCH (group), FILE (path) */
-	const char *text;
+};
+
+/* There may be 100,000: what few have is behind a pointer. */
+struct config_target {
+	enum config_target_kind kind;
+	unsigned send_proxy;		/* ADDRESS: 0, 1 or 2 */
+	struct address address;		/* ADDRESS, VIA */
+	const struct config_backend *backend;
+	const struct config_kms_grant *kms; /* KEY */
+	const char *text;		/* TEXT, CLOUDWATCH (group), FILE (path) */
 };
 
 struct config_rule {

@@ -80,10 +80,10 @@ static void lint_frontend(struct model *m, const struct model_frontend *f)
 		diag_warning(m->diags, "address-policy-off", f->section.span,
 			     "frontend \"%s\" lets enclaves reach private and metadata addresses", f->section.name);
 	for (const struct model_rule *r = f->rules; r; r = r->next) {
-		if (r->target.any_key)
+		if (r->target.kms && r->target.kms->any_key)
 			diag_warning(m->diags, "key-any", r->target_span,
 				     "\"key any\" lets this enclave use every key the machine may use");
-		if (r->target.any_service)
+		if (r->target.kms && r->target.kms->any_service)
 			diag_warning(m->diags, "service-any", r->target_span,
 				     "\"service any\" lets this enclave read and write the items of others");
 	}

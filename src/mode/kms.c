@@ -225,13 +225,12 @@ static void call_done(struct aws_call *call);
 static bool start_call(struct conn *c, const struct kms_request *r, const struct config_kms_key *key)
 {
 	struct kms *k = c->exchange;
-	const struct config_target *t = &k->rule->target;
 	struct json_writer body = JSON_WRITER_INIT;
 	struct aws_call *call = aws_call_new(c->worker);
 
 	if (!call)
 		return false;
-	kms_request_body(r, t, key, &body);
+	kms_request_body(r, k->rule->target.kms, key, &body);
 	call->body = json_writer_take(&body, &call->body_len);
 	if (!call->body) {
 		aws_call_free(call);
@@ -269,7 +268,7 @@ static void take_request(struct conn *c, char *text, size_t len)
 		k->closing = result == KMS_NOT_JSON;
 		return;
 	}
-	result = kms_request_permit(&r, &k->rule->target, c->frontend->require_recipient, &key, &why, &k->out);
+	result = kms_request_permit(&r, k->rule->target.kms, c->frontend->require_recipient, &key, &why, &k->out);
 	note_key(k, key, r.key_id);
 	if (result != KMS_OK) {
 		note_error(k, END_REQUEST_REFUSED, why);

@@ -59,19 +59,15 @@ struct route_where {
 	size_t n_ports;
 };
 
+/* There may be 100,000: counts are small, and stand together. */
 struct route_rule {
 	const struct route_pattern *names;	/* host or sni */
-	size_t n_names;
 	const struct slice *alpns;		/* the client offered one of these */
-	size_t n_alpns;
 	const struct slice *paths;		/* prefixes by whole segments: /a takes /a and /a/b, not /ab */
-	size_t n_paths;
 	const struct ip_cidr *from;		/* one matcher with who: or-ed */
-	size_t n_from;
 	const struct route_who *who;
-	size_t n_who;
 	const struct route_where *to;
-	size_t n_to;
+	uint32_t n_names, n_alpns, n_paths, n_from, n_who, n_to;
 };
 
 /* What is known of a connection or request.  All slices are borrowed. */

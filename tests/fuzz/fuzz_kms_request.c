@@ -19,7 +19,7 @@ static const struct config_kms_key keys[] = {
 	{ "alias/own", NULL, NULL },
 };
 static const struct config_pair context[] = { { "app", "k" } };
-static const struct config_target target = { .keys = keys, .n_keys = 2, .allow = KMS_ALL, .context = context, .n_context = 1 };
+static const struct config_kms_grant grant = { .keys = keys, .n_keys = 2, .allow = KMS_ALL, .context = context, .n_context = 1 };
 
 /* The one value in text, or NULL where json-c does not take it for one. */
 static struct json_object *parse(const char *text, size_t len)
@@ -78,12 +78,12 @@ static void ask(const uint8_t *data, size_t size)
 	FUZZ_CHECK(result == KMS_NOT_JSON || value || memchr(data, 'n', size));
 	json_stream_discard(value);
 	if (result == KMS_OK)
-		result = kms_request_permit(&r, &target, false, &key, &why, &w);
+		result = kms_request_permit(&r, &grant, false, &key, &why, &w);
 	if (result == KMS_OK && !kms_operation_target(r.operation)) {
 		kms_write_no_store(&r, &w);
 	} else if (result == KMS_OK) {
 		FUZZ_CHECK(key && w.len == 0);
-		kms_request_body(&r, &target, key, &w);
+		kms_request_body(&r, &grant, key, &w);
 		check_body(r.operation, &w);
 		json_writer_fini(&w);
 		free(text);

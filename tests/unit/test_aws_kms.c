@@ -26,7 +26,7 @@ static const struct config_pair context[] = { { "app", "k" }, { "env", "p" } };
 
 static const struct rule {
 	const char *name;
-	struct config_target target;
+	struct config_kms_grant grant;
 	bool require_recipient;
 } rules[] = {
 	{ "own", { .keys = own, .n_keys = 2, .allow = KMS_ALL }, false },
@@ -67,12 +67,12 @@ static void ask(const char *text, const struct rule *rule, struct outcome *o)
 	memcpy(copy, text, len);
 	o->result = kms_request_read(copy, len, &o->request, &o->answer);
 	if (o->result == KMS_OK)
-		o->result = kms_request_permit(&o->request, &rule->target, rule->require_recipient, &o->key, &o->why,
+		o->result = kms_request_permit(&o->request, &rule->grant, rule->require_recipient, &o->key, &o->why,
 					       &o->answer);
 	if (o->result == KMS_OK && !kms_operation_target(o->request.operation))
 		kms_write_no_store(&o->request, &o->answer);
 	else if (o->result == KMS_OK)
-		kms_request_body(&o->request, &rule->target, o->key, &o->body);
+		kms_request_body(&o->request, &rule->grant, o->key, &o->body);
 	free(copy);
 }
 
