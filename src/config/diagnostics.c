@@ -207,12 +207,28 @@ void json_put_string(struct buffer *out, const char *s)
 	buffer_add_char(out, '"');
 }
 
+/* Line and column of the end, counted in the text. */
+static void count_end(const struct span *s, unsigned *ret_line, unsigned *ret_column)
+{
+	*ret_line = s->line;
+	*ret_column = s->column;
+	for (size_t i = s->first; i < s->end; i++) {
+		bool newline = i < s->source->len && s->source->text[i] == '\n';
+
+		*ret_line += newline;
+		*ret_column = newline ? 1 : *ret_column + 1;
+	}
+}
+
 static void json_place(struct buffer *out, const struct span *span)
 {
+	unsigned line, column;
+
+	count_end(span, &line, &column);
 	buffer_add_string(out, "\"file\":");
 	json_put_string(out, span->source ? span->source->name : "");
 	buffer_printf(out, ",\"line\":%u,\"column\":%u,\"end\":{\"line\":%u,\"column\":%u}", span->line,
-		      span->column, span->end_line, span->end_column);
+		      span->column, line, column);
 }
 
 void diagnostics_print_json(const struct diagnostics *d, struct buffer *out)

@@ -51,8 +51,6 @@ static struct span span_within(const struct ast_word *w, size_t first, size_t le
 	s.first += skip;
 	s.column += skip;
 	s.end = s.first + (unsigned)len;
-	s.end_column = s.column + (unsigned)len;
-	s.end_line = s.line;
 	return s;
 }
 
@@ -175,7 +173,7 @@ static bool text_is_sound(struct expander *e, const struct source *src)
 		if (i < src->len && src->text[i] != '\n')
 			continue;
 		if (i - begin > CONFIG_LINE_MAX) {
-			struct span at = { src, (unsigned)begin, (unsigned)begin + 1, line, 1, line, 2 };
+			struct span at = { src, (unsigned)begin, (unsigned)begin + 1, line, 1 };
 
 			diag_error(e->diags, "line-too-long", at,
 				   "a line of %zu bytes; at most %d, and a backslash before the newline joins lines",

@@ -54,8 +54,6 @@ static struct span span_at(const struct source *src, size_t first, size_t len)
 		s.column = src->text[i] == '\n' ? 1 : s.column + 1;
 		s.line += src->text[i] == '\n';
 	}
-	s.end_line = s.line;
-	s.end_column = s.column + (unsigned)len;
 	return s;
 }
 

@@ -469,7 +469,7 @@ void config_parse(struct arena *nodes, struct arena *texts, struct diagnostics *
 		  const struct source *src, enum parse_as as, struct ast_file *ret)
 {
 	struct parser p = { .nodes = nodes, .diags = diags, .file = ret, .as = as };
-	struct span begin = { src, 0, 0, 1, 1, 1, 1 };
+	struct span begin = { src, 0, 0, 1, 1 };
 
 	ret->first = NULL;
 	ret->last = &ret->first;

@@ -14,20 +14,20 @@ struct source {
 	size_t len;
 };
 
-/* From the first byte to the one behind the last; lines and columns count from 1, columns in bytes. */
+/*
+ * From the first byte to the one behind the last; lines and columns count from 1, columns in
+ * bytes.  Every word has one, so it says no more than is cheap: where it ends is counted when asked.
+ */
 struct span {
 	const struct source *source; /* NULL: no place in a text, such as the command line */
 	unsigned first, end;	     /* offsets in the text */
-	unsigned line, column;
-	unsigned end_line, end_column;
+	unsigned line, column;	     /* 0: the whole of the source */
 };
 
 /* The span of a to b, which stand in one file in this order. */
 static inline struct span span_join(struct span a, struct span b)
 {
 	a.end = b.end;
-	a.end_line = b.end_line;
-	a.end_column = b.end_column;
 	return a;
 }
 

@@ -291,7 +291,6 @@ static bool read_regex(struct model *m, const struct ast_word *w, struct route_p
 		at.first += (unsigned)offset;
 		at.column += (unsigned)offset;
 		at.end = at.first + 1;
-		at.end_column = at.column + 1;
 		diag_error(m->diags, "bad-regex", at, "invalid regex: %s (offset %zu)", message, offset);
 		return false;
 	}
