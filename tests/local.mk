@@ -242,6 +242,9 @@ TESTS += tests/e2e/accept-proxy.py
 dist_check_SCRIPTS += tests/e2e/limits.py
 TESTS += tests/e2e/limits.py
 
+dist_check_SCRIPTS += tests/e2e/many-rules.py
+TESTS += tests/e2e/many-rules.py
+
 EXTRA_DIST += tests/acme/acme.py
 TESTS += tests/acme/acme.py
 include tests/bench/local.mk
