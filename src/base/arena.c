@@ -3,6 +3,9 @@
 
 #include "base/arena.h"
 
+#ifdef HAVE_MALLOC_TRIM
+#include <malloc.h>
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +13,9 @@
 #include "base/xalloc.h"
 
 /*
- * A chunk is as large as all before it together, within bounds: small arenas stay small, and
- * what a large one frees goes back to the system, since malloc() maps chunks of that size.
+ * A chunk is as large as all before it together, within bounds.  malloc() maps large ones, until
+ * it has freed some: from then on they lie between those of other arenas, and only malloc_trim()
+ * gives their pages back.
  */
 enum { ARENA_ALIGN = 8, ARENA_CHUNK_MIN = 64 * 1024, ARENA_CHUNK_MAX = 1024 * 1024 };
 
@@ -39,6 +43,10 @@ void arena_free(struct arena *a)
 		next = c->next;
 		free(c);
 	}
+#ifdef HAVE_MALLOC_TRIM
+	if (a->used > ARENA_CHUNK_MAX)
+		malloc_trim(0);
+#endif
 	free(a);
 }
 
