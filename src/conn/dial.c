@@ -58,7 +58,8 @@ static void try_failed(struct conn *c, enum conn_end why, int error)
 
 	c->error = error;
 	server_close(c);
-	if (c->tries <= retries) {
+	/* What it has taken of the first bytes is gone: another must not begin in their middle. */
+	if (c->tries <= retries && c->up.total == 0) {
 		dial_next(c);
 		return;
 	}
