@@ -14,8 +14,6 @@
 #include "mode/mode.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +24,6 @@
 #include "log/log.h"
 #include "mode/egress.h"
 #include "mode/http_serve.h"
-
-enum { KEEP_ALIVE_IDLE_S = 60, KEEP_ALIVE_EVERY_S = 10, KEEP_ALIVE_PROBES = 6 };
 
 /* What each failure is in HTTP and SOCKS5. */
 static const struct {
@@ -153,19 +149,6 @@ static void egress_client_ended(struct conn *c)
 
 /* --- the tunnel --- */
 
-/* A side that went away without a word is told by the kernel: there is no idle timeout. */
-static void keep_alive(int fd)
-{
-	const int on = 1, idle = KEEP_ALIVE_IDLE_S, every = KEEP_ALIVE_EVERY_S;
-	const int probes = KEEP_ALIVE_PROBES;
-
-	/* Where one fails the connection works without, ignoring. */
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
 void egress_tunnel(struct conn *c)
 {
 	static const char established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
@@ -195,7 +178,7 @@ static void egress_connected(struct conn *c)
 
 	/* What is raced has it from race.c. */
 	if (c->target->kind == ADDRESS_TCP_IP && c->rule->target.kind != TARGET_DIRECT)
-		keep_alive(c->server.fd);
+		net_keep_alive(c->server.fd);
 	if (e->absolute)
 		http_serve_connected(c);
 	else if (c->rule->target.kind == TARGET_VIA)
@@ -321,7 +304,7 @@ static bool egress_start(struct conn *c)
 		return false;
 	}
 	if (c->peer.has_ip)
-		keep_alive(c->client.fd);
+		net_keep_alive(c->client.fd);
 	if (e->protocol == EGRESS_HTTP) {
 		egress_http_begin(c);
 		return false;

@@ -19,6 +19,7 @@
 enum {
 	BACKLOG = 4096,
 	VSOCK_UNBOUND_MS = 24 * 3600 * 1000,	/* for "timeout connect off" */
+	KEEP_IDLE_S = 60, KEEP_INTERVAL_S = 10, KEEP_PROBES = 6,
 };
 
 _Static_assert(ADDRESS_CID_ANY == VMADDR_CID_ANY, "vsock:* is VMADDR_CID_ANY");
@@ -264,6 +265,16 @@ int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd)
 }
 
 #define LOAD "load vhost_vsock or nitro_enclaves where enclaves run, vsock_loopback for tests"
+
+void net_keep_alive(int fd)
+{
+	static const int on = 1, idle = KEEP_IDLE_S, every = KEEP_INTERVAL_S, probes = KEEP_PROBES;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
 
 const char *net_dial_error(const struct address *a, int error)
 {

@@ -74,6 +74,12 @@ int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd);
  */
 int net_dial_to_speak(const struct address *a, int *ret_fd);
 
+/*
+ * A TCP peer that went away without a word is told by the kernel: 60 s after its last byte,
+ * then 6 probes 10 s apart.  Where that fails the connection works without.
+ */
+void net_keep_alive(int fd);
+
 /* What a failed connect means to a person, by family: "nobody listens there", ... */
 const char *net_dial_error(const struct address *a, int error);
 

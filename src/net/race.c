@@ -4,17 +4,12 @@
 #include "net/race.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/address.h"
-
-/* Keep-alive: a peer that vanished is noticed 120 s after its last byte. */
-enum { KEEP_IDLE_S = 60, KEEP_INTERVAL_S = 10, KEEP_PROBES = 6 };
 
 /* One socket under way. */
 struct attempt {
@@ -72,22 +67,11 @@ static void race_report(struct race *r)
 	free(r);
 }
 
-/* None of these can fail on a TCP socket, and a connection without them is a connection. */
-static void keep_alive(int fd)
-{
-	static const int one = 1, idle = KEEP_IDLE_S, interval = KEEP_INTERVAL_S, probes = KEEP_PROBES;
-
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
 static void race_win(struct race *r, int fd, const struct ip_addr *address)
 {
 	r->fd = fd;
 	r->winner = address;
-	keep_alive(fd);
+	net_keep_alive(fd);
 }
 
 static void race_go_on(struct race *r);
