@@ -145,6 +145,8 @@ def without_descriptors_it_waits_at_no_cost_and_goes_on():
 	# As clients leave, others have their turn, with the limit as it is.
 	for s in waiting:
 		s.close()
+	# All of them, also those that were let in only to be found gone: each had its descriptor.
+	p.wait_log("msg=connection .*reason=(no_hello|client_error)", len(waiting))
 	equal(https_get(p.port("WEB"), "k.test").body["enclave"], "tee-k")
 	equal(p.engines(), [engine])
 	p.stop()
