@@ -63,7 +63,7 @@ static void side_close(struct conn *c, struct conn_side *s)
 	ev_io_stop(c->worker->loop, &s->io);
 	close(s->fd);
 	s->fd = -1;
-	s->listed = s->writes = s->ended = false;
+	s->listed = s->writes = s->muted = s->ended = false;
 	s->generation++;
 }
 
@@ -193,6 +193,8 @@ void conn_linger(struct conn *c, enum conn_end why)
 	conn_enter(c, CONN_LINGER);
 	deadline_set(&c->worker->timers, &c->deadline, 2000);
 	side_watch(c, &c->client, 0);
+	if (c->client.muted)
+		side_again(c, &c->client);
 	/* Only with levels is it not known whether there is something already. */
 	if (side_list(c, &c->client, false) && (c->up.readable || (conn_mode(c)->io && !conn_mode(c)->edges)))
 		linger_read(c);

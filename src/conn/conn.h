@@ -94,6 +94,7 @@ struct conn_side {
 	bool is_server;
 	bool tcp;
 	bool listed, writes; /* in worker.ready; for room, too */
+	bool muted;	/* listed, but not for what there is to read */
 	bool ended;	/* READY_END was told */
 	unsigned char generation; /* of fd: what was told of an earlier one is not of this */
 	ev_io io;	/* for modes that wait for levels: conn_watch() */

@@ -19,8 +19,10 @@ void conn_linger(struct conn *c, enum conn_end why);
 void side_watch(struct conn *c, struct conn_side *s, int events);
 /* Edges, by worker.ready, for all else.  False where the connection is over for it. */
 bool side_list(struct conn *c, struct conn_side *s, bool writes);
-/* Has worker.ready tell again what is there. */
+/* Has worker.ready tell again what is there, to who was muted, too. */
 void side_again(struct conn *c, struct conn_side *s);
+/* Of what there is to read nothing more is told until side_again(): who may not read would be woken for each packet. */
+void side_mute(struct conn *c, struct conn_side *s);
 /* Who that is of whom worker.ready tells; NULL: what it tells is of a descriptor that is closed. */
 struct conn_side *side_of_token(void *who);
 

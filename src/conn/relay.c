@@ -18,10 +18,15 @@
 /* Without bandwidth: in this time a tenth of a second's share comes back. */
 enum { THROTTLE_MS = 100 };
 
+static bool may_read(const struct conn *c, const struct pump *p)
+{
+	return !p->eof && !pump_holds(p) && !c->throttled[p == &c->down ? LIMIT_DOWN : LIMIT_UP];
+}
+
 /* There may be something that p could read, were it its turn. */
 static bool has_more(const struct conn *c, const struct pump *p)
 {
-	return p->readable && !p->eof && !pump_holds(p) && !c->throttled[p == &c->down ? LIMIT_DOWN : LIMIT_UP];
+	return p->readable && may_read(c, p);
 }
 
 /* The one place that says which end waits for what: a pump reads only while it holds nothing. */
@@ -29,10 +34,13 @@ static void relay_watch(struct conn *c)
 {
 	if (!side_list(c, &c->client, pump_holds(&c->down)) || !side_list(c, &c->server, pump_holds(&c->up)))
 		return;
-	/* Who stopped only to let others have their turn is told again of what is left. */
-	if (has_more(c, &c->up))
+	/*
+	 * Who stopped only to let others have their turn is told again of what is left, and who
+	 * could not read of what has come since.
+	 */
+	if (c->client.muted ? may_read(c, &c->up) : has_more(c, &c->up))
 		side_again(c, &c->client);
-	if (has_more(c, &c->down))
+	if (c->server.muted ? may_read(c, &c->down) : has_more(c, &c->down))
 		side_again(c, &c->server);
 }
 
@@ -243,6 +251,9 @@ void relay_event(struct conn *c, bool client, int events)
 	struct conn_side *here = client ? &c->client : &c->server, *there = client ? &c->server : &c->client;
 	struct pump *in = client ? &c->up : &c->down, *out = client ? &c->down : &c->up;
 
+	/* One useless edge is a chance, and short exchanges have none; it is bulk whose packets keep coming. */
+	if ((events & READY_READ) && !may_read(c, in) && !in->eof)
+		side_mute(c, here);
 	if ((events & READY_WRITE) && pump_holds(out))
 		relay_run(c, out, there, here);
 	if (has_more(c, in) && (events & (READY_READ | READY_END)))

@@ -48,9 +48,9 @@ bool side_list(struct conn *c, struct conn_side *s, bool writes)
 	if (s->fd == -1)
 		return true;
 	if (!s->listed)
-		done = ready_add(r, s->fd, side_token(s), writes);
+		done = ready_add(r, s->fd, side_token(s), READY_READ | (writes ? READY_WRITE : 0));
 	else if (writes && !s->writes)
-		done = ready_again(r, s->fd, side_token(s), writes);
+		done = ready_again(r, s->fd, side_token(s), (s->muted ? 0 : READY_READ) | READY_WRITE);
 	s->listed = true;
 	s->writes |= writes;
 	if (done)
@@ -62,6 +62,15 @@ bool side_list(struct conn *c, struct conn_side *s, bool writes)
 
 void side_again(struct conn *c, struct conn_side *s)
 {
+	s->muted = false;
 	if (s->listed)
-		ready_again(&c->worker->ready, s->fd, side_token(s), s->writes);
+		ready_again(&c->worker->ready, s->fd, side_token(s), READY_READ | (s->writes ? READY_WRITE : 0));
+}
+
+void side_mute(struct conn *c, struct conn_side *s)
+{
+	if (!s->listed || s->muted)
+		return;
+	s->muted = true;
+	ready_again(&c->worker->ready, s->fd, side_token(s), s->writes ? READY_WRITE : 0);
 }

@@ -49,20 +49,22 @@ void ready_fini(struct ready *r)
 	close(r->fd);
 }
 
-static bool ready_ask(struct ready *r, int op, int fd, void *who, bool writes)
+static bool ready_ask(struct ready *r, int op, int fd, void *who, int wanted)
 {
 	struct epoll_event e = { .data.ptr = who };
 
-	e.events = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET | (writes ? EPOLLOUT : 0);
+	/* EPOLLPRI goes with EPOLLIN: the kernel wakes for both when it wakes for one. */
+	e.events = EPOLLRDHUP | EPOLLET | (wanted & READY_READ ? EPOLLIN | EPOLLPRI : 0) |
+		   (wanted & READY_WRITE ? EPOLLOUT : 0);
 	return epoll_ctl(r->fd, op, fd, &e) == 0;
 }
 
-bool ready_add(struct ready *r, int fd, void *who, bool writes)
+bool ready_add(struct ready *r, int fd, void *who, int wanted)
 {
-	return ready_ask(r, EPOLL_CTL_ADD, fd, who, writes);
+	return ready_ask(r, EPOLL_CTL_ADD, fd, who, wanted);
 }
 
-bool ready_again(struct ready *r, int fd, void *who, bool writes)
+bool ready_again(struct ready *r, int fd, void *who, int wanted)
 {
-	return ready_ask(r, EPOLL_CTL_MOD, fd, who, writes);
+	return ready_ask(r, EPOLL_CTL_MOD, fd, who, wanted);
 }

@@ -35,12 +35,12 @@ struct ready {
 bool ready_init(struct ready *r, struct ev_loop *loop, void (*event)(void *who, int events));
 void ready_fini(struct ready *r);
 /*
- * Asks for fd until it is closed, and for room to write only where that is wanted; false
- * with errno.  What is there already is told, too.  who must stay valid to the end of
- * the turn in which fd is closed.
+ * Asks for fd until it is closed: READY_READ (and READY_URGENT) and READY_WRITE only where
+ * wanted says so, an end and an error always; false with errno.  What is there already is
+ * told, too.  who must stay valid to the end of the turn in which fd is closed.
  */
-bool ready_add(struct ready *r, int fd, void *who, bool writes);
-/* Tells again what is there, and from now on asks for room, too, where that is wanted. */
-bool ready_again(struct ready *r, int fd, void *who, bool writes);
+bool ready_add(struct ready *r, int fd, void *who, int wanted);
+/* Tells again what is there, and from now on asks for what is wanted. */
+bool ready_again(struct ready *r, int fd, void *who, int wanted);
 
 #endif
