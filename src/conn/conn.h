@@ -116,7 +116,7 @@ struct conn {
 	struct net_peer peer;
 	const struct config_enclave *enclave; /* whom the peer is vouched to be, or NULL */
 	struct limits_enclave *limits;	/* bound its bandwidth; or NULL */
-	struct deadline throttle;	/* until it may be read again */
+	struct deadline throttle;	/* until it is read again: without bandwidth, or while bulk is gathered */
 	struct deadline redial;		/* in CONNECT: until a vsock target whose queue was full is tried again */
 	/* for the log */
 	const struct config_rule *rule;

@@ -41,7 +41,7 @@ void dial_over(struct conn *c, enum conn_end why);
 
 /* In RELAY: one side is ready. */
 void relay_event(struct conn *c, bool client, int events);
-/* Some bandwidth is there again. */
+/* Some bandwidth is there again, or it was waited long enough for much at once. */
 void relay_throttle_over(struct deadline *d);
 /* It waits for none any more. */
 void relay_throttle_end(struct conn *c);

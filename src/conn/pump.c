@@ -20,6 +20,9 @@ enum {
 	BULK = 64 * 1024,		/* below that a pipe costs more than it saves */
 	PIPE_SIZE = 1024 * 1024,	/* what /proc/sys/fs/pipe-max-size lets everyone have */
 	PIPE_MIN = 64 * 1024,		/* smaller ones are no better than copying */
+	GATHER = 1024 * 1024,		/* of much at once: what a pipe takes */
+	GATHER_AFTER = 4 * 1024 * 1024,	/* of bulk: a wait of GATHER_MS (relay.c) is little beside that */
+	GATHER_AGAIN = 1024 * 1024,	/* of bulk, after a wait that was in vain */
 };
 
 void pump_kit_init(struct pump_kit *k)
@@ -238,6 +241,20 @@ static void pump_charge(struct pump *p, size_t n)
 		p->allowance -= n;
 }
 
+/* tcp(7), SO_RCVLOWAT: readable is only who has so many bytes, or is at an end. */
+static bool pump_tell_at(int from, int bytes)
+{
+	return setsockopt(from, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0;
+}
+
+void pump_gathered(struct pump *p, int from)
+{
+	pump_tell_at(from, 1);
+	p->gathering = false;
+	p->streak = GATHER_AFTER - GATHER_AGAIN;
+	p->readable = true;
+}
+
 static ssize_t pump_splice_in(struct pump *p, int from)
 {
 	/* With vsock, which is copied here too, it is O_NONBLOCK on the socket that keeps this from blocking. */
@@ -255,6 +272,13 @@ static ssize_t pump_splice_in(struct pump *p, int from)
 		/* A trickle is better copied, from the next turn on. */
 		if ((size_t)n < p->size)
 			p->streak = 0;
+		else if (p->streak < GATHER_AFTER)
+			p->streak += (uint32_t)n;
+		else if (p->gathers && !p->gathering)
+			p->gathering = pump_tell_at(from, GATHER);
+		/* Little is left behind so little; much would be told again, and time is kept for the rest. */
+		if (p->gathering && (size_t)n < GATHER / 4 && !p->ending)
+			p->readable = false;
 	}
 	return n;
 }

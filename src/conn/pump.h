@@ -8,7 +8,10 @@
  * room that all pumps of a thread share, and only what the other end did not take is
  * copied from there.  What has shown itself to be bulk goes through a pipe by splice(2)
  * where the kernel can, which is copied by nobody; where it cannot, or pipes are short,
- * it goes on copying.  End of stream is passed on only after everything before it, and
+ * it goes on copying.  From a TCP sender whose bulk has gone on for long it wants to be
+ * told only of much at once (SO_RCVLOWAT): each time it is told costs as much as a hundred
+ * kilobytes.  The kernel tells of an end, an error or a full window at once; for what else
+ * may never become much, who runs the pump has to keep the time.  End of stream is passed on only after everything before it, and
  * with the last bytes where both are known to come together.
  *
  * Events are edges: who runs a pump says what is known of its sender (readable, ending,
@@ -65,6 +68,8 @@ struct pump {
 	bool cut;		/* shut because the other end takes no more */
 	bool no_splice;
 	bool last;		/* the other direction is over: close(2) will pass this end on */
+	bool gathers;		/* may be told of much at once; who runs it must keep the time then */
+	bool gathering;		/* is: pump_gathered() when that has taken long enough */
 	bool nagles;		/* TCP_NODELAY is still to be set, before the second write */
 };
 
@@ -86,6 +91,9 @@ int pump_flush(struct pump *p, int to);
  * (PUMP_WAIT then, too).
  */
 enum pump_result pump_run(struct pump *p, int from, int to);
+
+/* Where it is gathering and waits: what is there will do, and it is told of every byte again. */
+void pump_gathered(struct pump *p, int from);
 
 /* The other end takes no more: drops what is held, and neither reads nor writes again. */
 void pump_cut(struct pump *p);

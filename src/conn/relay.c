@@ -18,6 +18,9 @@
 /* Without bandwidth: in this time a tenth of a second's share comes back. */
 enum { THROTTLE_MS = 100 };
 
+/* How long bulk is gathered before what is there is passed on. */
+enum { GATHER_MS = 1 };
+
 static bool may_read(const struct conn *c, const struct pump *p)
 {
 	return !p->eof && !pump_holds(p) && !c->throttled[p == &c->down ? LIMIT_DOWN : LIMIT_UP];
@@ -139,7 +142,11 @@ static void relay_run(struct conn *c, struct pump *p, struct conn_side *from, st
 	if (c->state != CONN_RELAY || p->shut)
 		return;
 	p->last = p == &c->up ? c->down.shut : c->up.shut;
+	/* One direction at a time: both have the same deadline, which the other would move on and on. */
+	p->gathers = from->tcp && !c->limits && !(p == &c->up ? &c->down : &c->up)->gathering;
 	r = relay_pump(c, p, from->fd, to->fd);
+	if (p->gathering && may_read(c, p))
+		deadline_set(&c->worker->timers, &c->throttle, GATHER_MS);
 	if (r == PUMP_WRITE_ERROR && (errno == EPIPE || errno == ECONNRESET)) {
 		/* Who takes no more may have said something first, a refusal of an upload say. */
 		if (!has_left(p == &c->up ? &c->down : &c->up, to))
@@ -196,7 +203,14 @@ void conn_used(struct conn *c, enum limit_direction d, size_t n)
 		limits_bytes_used(c->limits, c->enclave, d, limits_now_ns(), n);
 }
 
-/* Some bandwidth is there again. */
+/* Who has waited for much has what there is. */
+static void relay_gathered(struct conn *c, struct pump *p, const struct conn_side *from)
+{
+	if (p->gathering && may_read(c, p))
+		pump_gathered(p, from->fd);
+}
+
+/* Some bandwidth is there again, or it was waited long enough for much at once. */
 void relay_throttle_over(struct deadline *d)
 {
 	struct conn *c = container_of(d, struct conn, throttle);
@@ -207,6 +221,8 @@ void relay_throttle_over(struct deadline *d)
 			conn_mode(c)->io(c, true, 0);
 		return;
 	}
+	relay_gathered(c, &c->up, &c->client);
+	relay_gathered(c, &c->down, &c->server);
 	/* Until it has asked for its share it is one of those that wait. */
 	relay_run(c, &c->up, &c->client, &c->server);
 	relay_run(c, &c->down, &c->server, &c->client);

@@ -50,7 +50,25 @@ def breaks(s, peer):
 	is_cut.release()
 
 
+def refuse(s, peer):
+	"""Takes nothing of an upload, and says so when the test wants it."""
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+	word.acquire(timeout=WAIT)
+	s.sendall(b"no")
+
+
+def patient(s, peer):
+	"""Takes nothing before the test wants it, and then all there is; says how much that was."""
+	word.acquire(timeout=WAIT)
+	while True:
+		got = s.recv(1 << 20)
+		if not got:
+			return
+		s.sendall(len(got).to_bytes(8, "big"))
+
+
 tcp = {"address": "tcp:127.0.0.1:0"}
+refuser, waiter = Server(refuse, **tcp), Server(patient, **tcp)
 last, halved, teller = Server(last_words, **tcp), Server(half, **tcp), Server(tell, **tcp)
 breaker = Server(breaks, **tcp)
 secure = Enclave("k", names=["k.test"])
@@ -61,11 +79,13 @@ proxy = Teeproxy('''
 	frontend half mode tcp { listen 127.0.0.1:$HALF; default -> $HALF_SERVER }
 	frontend tell mode tcp { listen 127.0.0.1:$TELL; default -> $TELL_SERVER }
 	frontend break mode tcp { listen 127.0.0.1:$BREAK; default -> $BREAKER }
+	frontend refuse mode tcp { listen 127.0.0.1:$REFUSE; default -> $REFUSER }
+	frontend wait mode tcp { listen 127.0.0.1:$WAITS; default -> $WAITER }
 	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $TELL_SERVER }
 	frontend tls mode https { listen 127.0.0.1:$TLS; timeout hello 2s; sni k.test -> $SECURE }
-''', ports=["LAST", "HALF", "TELL", "BREAK", "TLS"],
+''', ports=["LAST", "HALF", "TELL", "BREAK", "REFUSE", "WAITS", "TLS"],
 	env={"LAST_SERVER": last.address, "HALF_SERVER": halved.address, "TELL_SERVER": teller.address,
-	     "BREAKER": breaker.address, "SECURE": secure.address})
+	     "BREAKER": breaker.address, "REFUSER": refuser.address, "WAITER": waiter.address, "SECURE": secure.address})
 
 
 def dial(name):
@@ -168,6 +188,68 @@ def a_reset_of_the_server_costs_the_client_nothing_of_the_answer_before_it():
 			s.sendall(b"more of an upload" * 1000)
 		time.sleep(0.1)
 		equal(hashlib.sha256(got + read_all(s)).digest(), hashlib.sha256(ANSWER).digest())
+
+
+UPLOAD = os.urandom(1 << 20) * 24	# more than all buffers on the way take
+
+
+@contextlib.contextmanager
+def blocked_upload(port):
+	"""A client whose upload stands still, and what becomes of it: None when all of it was sent."""
+	with dial(port) as s:
+		result = []
+
+		def upload():
+			try:
+				for at in range(0, len(UPLOAD), 65536):
+					s.sendall(UPLOAD[at:at + 65536])
+					sent[0] = at
+				result.append(None)
+			except OSError as e:
+				result.append(e)
+		sent = [0]
+		thread = threading.Thread(target=upload, daemon=True)
+		thread.start()
+		still = -1
+		while sent[0] != still:	# nothing was sent for half a second
+			still = sent[0]
+			time.sleep(0.5)
+		true(thread.is_alive(), "the upload stands still")
+		yield s, thread, result
+		thread.join(WAIT)
+
+
+@case
+def an_upload_that_stood_still_goes_on_when_there_is_room_again():
+	with dial("WAITS") as s:
+		sent, quiet = 0, 0
+		s.setblocking(False)
+		while quiet < 5:
+			try:
+				sent += s.send(UPLOAD[:65536])
+				quiet = 0
+			except BlockingIOError:
+				time.sleep(0.1)
+				quiet += 1
+		s.settimeout(WAIT)
+		word.release()
+		for more in (0, 1, 100000, 1):	# all that waited is through before the next is sent
+			if more:
+				s.sendall(UPLOAD[:more])
+				sent += more
+			while sent:
+				sent -= int.from_bytes(s.recv(8, socket.MSG_WAITALL), "big")
+			equal(sent, 0)
+
+
+@case
+def who_refuses_an_upload_that_stands_still_is_heard():
+	with blocked_upload("REFUSE") as (s, thread, result):
+		word.release()
+		equal(s.recv(100), b"no")
+		equal(s.recv(100), b"")	# a reset would raise
+		thread.join(WAIT)
+		equal(result, [None])	# what was still on its way was taken, and the client not cut
 
 
 @case

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -355,6 +356,75 @@ static void a_pipe_serves_the_next_who_is_bulk_and_goes_when_asked_to(void **sta
 	assert_int_equal(l->kit.n_pipes, 0);
 }
 
+/* Bulk until the pump gathers, or for 64 MiB; true where it does, and holds nothing. */
+static bool gather(struct line *l)
+{
+	static unsigned char got[1 << 20];
+	size_t sent = 0, seen = 0;
+
+	l->pump.gathers = true;
+	while (sent < 64u << 20 && !(l->pump.gathering && seen == sent)) {
+		ssize_t n;
+
+		/* Much at once, so that no read is a short one. */
+		while (!l->pump.gathering && (n = send(l->sender, bulk, 1 << 20, MSG_NOSIGNAL)) > 0)
+			sent += (size_t)n;
+		assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_WAIT);
+		while ((n = recv(l->reader, got, sizeof(got), 0)) > 0)
+			seen += (size_t)n;
+	}
+	assert_false(l->pump.gathering && pump_holds(&l->pump));
+	return l->pump.gathering;
+}
+
+static short told(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
+
+	assert_int_not_equal(poll(&p, 1, 0), -1);
+	return p.revents;
+}
+
+static void long_bulk_is_told_of_only_when_there_is_much_until_its_time_is_up(void **state)
+{
+	struct line *l = *state;
+	char got[2048];
+
+	assert_true(gather(l));
+	assert_int_equal(send(l->sender, bulk, 1000, 0), 1000);
+	assert_int_equal(told(l->from), 0);
+	pump_gathered(&l->pump, l->from);
+	assert_int_equal(told(l->from), POLLIN);
+	assert_true(l->pump.readable && !l->pump.gathering);
+	assert_int_equal(pump_run(&l->pump, l->from, l->to), PUMP_WAIT);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 1000);
+	assert_int_equal(send(l->sender, bulk, 1, 0), 1);
+	assert_int_equal(told(l->from), POLLIN);
+}
+
+static void an_end_is_told_at_once_to_who_gathers_and_comes_after_what_was_gathered(void **state)
+{
+	struct line *l = *state;
+	char got[2048];
+
+	assert_true(gather(l));
+	assert_int_equal(send(l->sender, bulk, 1000, 0), 1000);
+	assert_int_equal(shutdown(l->sender, SHUT_WR), 0);
+	assert_int_equal(told(l->from), POLLIN | POLLRDHUP);
+	l->pump.ending = true;
+	assert_int_equal(turn(&l->pump, l->from, l->to), PUMP_EOF);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 1000);
+	assert_int_equal(recv(l->reader, got, sizeof(got), 0), 0);
+}
+
+static void who_may_not_gather_is_told_of_every_byte(void **state)
+{
+	struct line *l = *state;
+
+	assert_true(relay_all(l, BULK, BULK, BULK));
+	assert_false(l->pump.gathering);
+}
+
 static int make_bulk(void **state)
 {
 	uint32_t random = 7;
@@ -437,6 +507,9 @@ int main(void)
 		UNIX(reserved_room_keeps_what_is_held),
 		TCP(an_end_known_to_come_with_the_last_bytes_needs_no_read_of_its_own),
 		TCP(a_pipe_serves_the_next_who_is_bulk_and_goes_when_asked_to),
+		TCP(long_bulk_is_told_of_only_when_there_is_much_until_its_time_is_up),
+		TCP(an_end_is_told_at_once_to_who_gathers_and_comes_after_what_was_gathered),
+		TCP(who_may_not_gather_is_told_of_every_byte),
 		UNIX(no_more_than_the_allowance_is_read),
 		TCP(no_more_than_the_allowance_is_read),
 	};
