@@ -270,6 +270,9 @@ static void hello_read(struct conn *c)
 
 void conn_set_name(struct conn *c, struct slice name)
 {
+	/* On a kept connection it mostly is the name of the request before. */
+	if (c->name && strlen(c->name) == name.len && memcmp(c->name, name.ptr, name.len) == 0)
+		return;
 	free(c->name);
 	c->name = strndup(name.ptr, name.len);
 }

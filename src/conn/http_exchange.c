@@ -152,12 +152,18 @@ void http_exchange_received(struct http_exchange *x, enum http_side side, size_t
 
 /* --- writing --- */
 
+bool http_exchange_has_output(const struct http_exchange *x, enum http_side to)
+{
+	return !half_is_written(&x->half[to == HTTP_SERVER ? HTTP_CLIENT : HTTP_SERVER]) &&
+	       x->stage != HTTP_STAGE_ABORTED && (to == HTTP_CLIENT || x->stage != HTTP_STAGE_CLOSING);
+}
+
 int http_exchange_output(struct http_exchange *x, enum http_side to, struct iovec iov[2])
 {
 	struct http_half *h = &x->half[to == HTTP_SERVER ? HTTP_CLIENT : HTTP_SERVER];
 	int n = 0;
 
-	if (x->stage == HTTP_STAGE_ABORTED || (to == HTTP_SERVER && x->stage == HTTP_STAGE_CLOSING))
+	if (!http_exchange_has_output(x, to))
 		return 0;
 	if (h->head_sent < h->head_len)
 		iov[n++] = (struct iovec){ h->head + h->head_sent, h->head_len - h->head_sent };

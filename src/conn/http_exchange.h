@@ -117,6 +117,8 @@ enum http_step http_exchange_step(struct http_exchange *x);
 
 /* What is to be written to side: how many of iov are in use. */
 int http_exchange_output(struct http_exchange *x, enum http_side to, struct iovec iov[2]);
+/* There is something to write there. */
+bool http_exchange_has_output(const struct http_exchange *x, enum http_side to);
 /* What is to be written to the client now is the last that it hears. */
 bool http_exchange_is_last(const struct http_exchange *x);
 void http_exchange_sent(struct http_exchange *x, enum http_side to, size_t n);

@@ -49,12 +49,43 @@ static size_t parent(const char *buf, size_t len)
 	return len;
 }
 
+/* What stands at i, behind a slash, is "." or ".." and no longer name. */
+static bool is_dots(struct slice target, size_t i)
+{
+	for (int dots = 0; dots < 2 && i < target.len && target.ptr[i] == '.'; dots++)
+		i++;
+	return i == target.len || target.ptr[i] == '/' || target.ptr[i] == '?';
+}
+
+/*
+ * The length up to the query where nothing is to be done: no escapes, no slash before
+ * another, no segment of dots.  0: look closer.
+ */
+static size_t already_normal(struct slice target)
+{
+	size_t i;
+
+	for (i = 0; i < target.len && target.ptr[i] != '?'; i++) {
+		const char c = target.ptr[i];
+
+		if (c == '%' || (c == '/' && i + 1 < target.len &&
+				 (target.ptr[i + 1] == '/' || (target.ptr[i + 1] == '.' && is_dots(target, i + 1)))))
+			return 0;
+	}
+	return i;
+}
+
 bool route_path_normalize(struct slice target, char *buf, struct slice *ret_path)
 {
 	size_t len, out = 1;
 
 	if (target.len == 0 || target.ptr[0] != '/')
 		return false;
+	len = already_normal(target);
+	if (len > 0) {
+		*ret_path = slice_of(target.ptr, len);
+		return true;
+	}
 	len = decode(target, buf);
 	if (len == 0)
 		return false;

@@ -38,6 +38,7 @@ static void a_plain_path_stays(void **state)
 	assert_path("/a/", "/a/");
 	assert_path("/.well-known/acme-challenge/x", "/.well-known/acme-challenge/x");
 	assert_path("/a...b/..c", "/a...b/..c");
+	assert_path("/.../..a/.b", "/.../..a/.b");
 }
 
 static void a_query_is_no_part_of_it(void **state)
