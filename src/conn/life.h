@@ -17,8 +17,12 @@ void conn_linger(struct conn *c, enum conn_end why);
 
 /* Levels, by libev: for modes that read and write by themselves. */
 void side_watch(struct conn *c, struct conn_side *s, int events);
+bool side_list_anew(struct conn *c, struct conn_side *s, bool writes);
 /* Edges, by worker.ready, for all else.  False where the connection is over for it. */
-bool side_list(struct conn *c, struct conn_side *s, bool writes);
+static inline bool side_list(struct conn *c, struct conn_side *s, bool writes)
+{
+	return (s->listed && (s->writes || !writes)) || side_list_anew(c, s, writes);
+}
 /* Has worker.ready tell again what is there, to who was muted, too. */
 void side_again(struct conn *c, struct conn_side *s);
 /* Of what there is to read nothing more is told until side_again(): who may not read would be woken for each packet. */

@@ -165,12 +165,12 @@ static void pump_nodelay(struct pump *p, int to)
 int pump_flush(struct pump *p, int to)
 {
 	/* With MSG_MORE the bytes wait for the end that follows at once, and leave in one packet with it. */
-	const int flags = MSG_NOSIGNAL | (p->eof && p->piped == 0 ? MSG_MORE : 0);
+	const int flags = p->eof && p->piped == 0 ? MSG_MORE : 0;
 
 	if (pump_holds(p))
 		pump_nodelay(p, to);
 	while (p->len > 0) {
-		ssize_t n = send(to, p->buf + p->first, p->len, flags);
+		ssize_t n = net_send(to, p->buf + p->first, p->len, flags);
 
 		if (n == -1 && errno == EINTR)
 			continue;

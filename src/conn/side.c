@@ -40,7 +40,7 @@ struct conn_side *side_of_token(void *who)
 	return ((uintptr_t)who & SIDE_GENERATIONS) == (s->generation & SIDE_GENERATIONS) ? s : NULL;
 }
 
-bool side_list(struct conn *c, struct conn_side *s, bool writes)
+bool side_list_anew(struct conn *c, struct conn_side *s, bool writes)
 {
 	struct ready *r = &c->worker->ready;
 	bool done = true;

@@ -171,12 +171,12 @@ static ssize_t send_pieces(struct conn *c, int fd, struct iovec *iov, size_t n, 
 	unsigned char *room = ((struct conn_kit *)c->worker->kit)->pump.room;
 
 	if (n == 1)
-		return send(fd, iov[0].iov_base, iov[0].iov_len, flags);
+		return net_send(fd, iov[0].iov_base, iov[0].iov_len, flags);
 	if (want > GATHERED)
-		return sendmsg(fd, &m, flags);
+		return sendmsg(fd, &m, flags | MSG_NOSIGNAL);
 	memcpy(room, iov[0].iov_base, iov[0].iov_len);
 	memcpy(room + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
-	return send(fd, room, want, flags);
+	return net_send(fd, room, want, flags);
 }
 
 /* True where something was written; false also where the connection is over. */
@@ -184,7 +184,7 @@ static bool http_write(struct conn *c, enum http_side to)
 {
 	struct http *h = c->exchange;
 	struct iovec iov[2];
-	int flags = MSG_NOSIGNAL;
+	int flags = 0;
 	size_t want = 0, pieces;
 	ssize_t n;
 

@@ -85,6 +85,8 @@ const char *net_dial_error(const struct address *a, int error);
 
 /* recv() on what was connected; 0 is the end, however the family says it. */
 ssize_t net_receive(int fd, void *buf, size_t size);
+/* send(2) with MSG_NOSIGNAL. */
+ssize_t net_send(int fd, const void *buf, size_t len, int flags);
 
 /* False where the kernel has no AF_VSOCK loaded.  Looks only; opens no such socket. */
 bool net_has_vsock(void);
