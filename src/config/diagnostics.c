@@ -19,23 +19,23 @@ void diagnostics_init(struct diagnostics *d, struct arena *arena)
 struct diagnostic *diagnostics_add(struct diagnostics *d, enum severity severity, const char *code,
 				   struct span span, const char *format, ...)
 {
-	struct diagnostic *diag = arena_alloc(d->arena, sizeof(*diag));
+	unsigned *count = severity == SEVERITY_ERROR ? &d->n_errors : &d->n_warnings;
+	struct diagnostic *diag;
 	va_list ap;
 
+	if (++*count > DIAGNOSTICS_MAX) {
+		d->beyond.n_notes = DIAGNOSTIC_NOTES; /* takes none */
+		return &d->beyond;
+	}
+	diag = arena_alloc(d->arena, sizeof(*diag));
 	diag->severity = severity;
 	diag->code = code;
 	diag->span = span;
 	va_start(ap, format);
 	diag->message = arena_vprintf(d->arena, format, ap);
 	va_end(ap);
-	if (d->n_errors + d->n_warnings < DIAGNOSTICS_MAX) {
-		*d->last = diag;
-		d->last = &diag->next;
-	}
-	if (severity == SEVERITY_ERROR)
-		d->n_errors++;
-	else
-		d->n_warnings++;
+	*d->last = diag;
+	d->last = &diag->next;
 	return diag;
 }
 
@@ -136,6 +136,11 @@ static void print_line(const struct span *span, struct buffer *out)
 	buffer_add_char(out, '\n');
 }
 
+static unsigned not_kept(unsigned n)
+{
+	return n > DIAGNOSTICS_MAX ? n - DIAGNOSTICS_MAX : 0;
+}
+
 static void print_place(const struct span *span, const char *what, const char *message,
 			struct buffer *out)
 {
@@ -159,9 +164,8 @@ void diagnostics_print(const struct diagnostics *d, struct buffer *out)
 		for (unsigned i = 0; i < p->n_notes; i++)
 			print_place(&p->notes[i].span, "note", p->notes[i].message, out);
 	}
-	if (d->n_errors + d->n_warnings > DIAGNOSTICS_MAX)
-		buffer_printf(out, "teeproxy: %u more not shown\n",
-			      d->n_errors + d->n_warnings - DIAGNOSTICS_MAX);
+	if (not_kept(d->n_errors) + not_kept(d->n_warnings) > 0)
+		buffer_printf(out, "teeproxy: %u more not shown\n", not_kept(d->n_errors) + not_kept(d->n_warnings));
 }
 
 /* Length of the UTF-8 sequence at p of at most left bytes, 0 where it is none (RFC 3629). */

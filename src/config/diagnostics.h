@@ -39,12 +39,13 @@ struct diagnostic {
 struct diagnostics {
 	struct arena *arena;	/* borrowed; texts and list live there */
 	struct diagnostic *first, **last;
+	struct diagnostic beyond;	/* what is counted and not kept */
 	unsigned n_errors, n_warnings;
 };
 
 void diagnostics_init(struct diagnostics *d, struct arena *arena);
 
-/* Past DIAGNOSTICS_MAX they are counted and not kept. */
+/* Of errors and of warnings DIAGNOSTICS_MAX each; past that they are counted and not kept. */
 struct diagnostic *diagnostics_add(struct diagnostics *d, enum severity severity, const char *code,
 				   struct span span, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));

@@ -7,7 +7,8 @@ from teeproxy_test import *
 
 RULES = 100000
 BOUND_KIB = 100 * 1000 * 1000 // 1024
-CONFIG = "frontend https {\n\tlisten 127.0.0.1:${HTTPS}\n%s}\n" % "".join(
+# Each of the names is one that no http frontend has: a warning each, of which a thousand are kept.
+CONFIG = "frontend http { listen 127.0.0.1:${HTTP}; host example.org -> vsock:16:8080 }\nfrontend https {\n\tlisten 127.0.0.1:${HTTPS}\n%s}\n" % "".join(
 	"\tsni name%d.example.org -> vsock:16:8443\n" % n for n in range(RULES))
 
 if is_sanitized():
@@ -29,7 +30,8 @@ def check_stays_within_the_bound():
 	path = os.path.join(DIR, "many.conf")
 	with open(path, "w") as f:
 		f.write(CONFIG)
-	process = subprocess.Popen([TEEPROXY, "--check", "-f", path], env=dict(os.environ, HTTPS="1"))
+	process = subprocess.Popen([TEEPROXY, "--check", "-f", path], env=dict(os.environ, HTTPS="1", HTTP="2"),
+	                           stderr=subprocess.DEVNULL)
 	_, status, usage = os.wait4(process.pid, 0)
 	process.returncode = os.waitstatus_to_exitcode(status)
 	equal(process.returncode, 0, "status")
@@ -47,10 +49,10 @@ def master_and_engine_stay_within_the_bound():
 @case
 def the_last_rule_is_there():
 	done = teeproxy("--explain", "https", "sni=name%d.example.org" % (RULES - 1), "-f", proxy.file,
-			env={"HTTPS": str(proxy.port("HTTPS"))})
+			env={k: str(proxy.port(k)) for k in ("HTTP", "HTTPS")})
 	equal(done.returncode, 0, done.stderr)
-	true(":%d: " % (RULES + 2) in done.stdout, done.stdout)
+	true(":%d: " % (RULES + 3) in done.stdout, done.stdout)
 
 
-proxy = Teeproxy(CONFIG, ports=["HTTPS"])
+proxy = Teeproxy(CONFIG, ports=["HTTP", "HTTPS"])
 run()
