@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,7 +22,10 @@
 #include "engine/sources.h"
 #include "engine/worker.h"
 
-enum { LINGER_READ = 16384 };
+enum {
+	LINGER_READ = 16384,
+	TRIM_FROM = 512, /* connections: fewer leave too little to be worth a walk through the heap */
+};
 
 const struct mode_ops *conn_mode(const struct conn *c)
 {
@@ -630,6 +634,19 @@ static void conns_end_all(struct worker *w)
 		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
 }
 
+/* What a peak of connections had from malloc() lies free in the heap: the system gets it back. */
+static void give_back(struct worker *w)
+{
+	struct conn_kit *kit = w->kit;
+
+	if (kit->peak < w->n_live)
+		kit->peak = w->n_live;
+	if (kit->peak < TRIM_FROM || w->n_live > kit->peak / 8)
+		return;
+	kit->peak = w->n_live;
+	malloc_trim(0);
+}
+
 static void conns_free_dead(struct worker *w)
 {
 	struct conn_kit *kit = w->kit;
@@ -644,6 +661,7 @@ static void conns_free_dead(struct worker *w)
 			http_spares_trim(&kit->spares);
 		}
 	}
+	give_back(w);
 }
 
 static void *kit_new(const struct engine_setup *setup)

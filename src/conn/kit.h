@@ -12,6 +12,7 @@
 struct conn_kit {
 	struct pump_kit pump;
 	struct http_spares spares;
+	size_t peak;	/* connections, since memory was last given back */
 };
 
 #endif
