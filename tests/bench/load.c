@@ -411,15 +411,16 @@ static int serve(int argc, char **argv)
 
 /* --- the clients --- */
 
-enum workload { W_CONN, W_RATE, W_RR, W_DOWN, W_UP, W_IDLE, W_HTTP, W_HTTP_KA, W_COUNT };
-static const char *const workload_names[W_COUNT] = { "conn", "rate", "rr",   "down",
-						     "up",   "idle", "http", "http-ka" };
+enum workload { W_CONN, W_RATE, W_RR, W_DOWN, W_UP, W_IDLE, W_HTTP, W_HTTP_KA, W_HTTP_IDLE, W_COUNT };
+static const char *const workload_names[W_COUNT] = { "conn", "rate", "rr",	"down",	  "up",
+						     "idle", "http", "http-ka", "http-idle" };
 
 struct client {
 	int fd;
 	uint64_t started;
 	uint64_t got, sent;
 	bool connected, wants_out;
+	bool last;	/* nothing is asked any more: what comes is the answer and the end */
 	unsigned sequence;
 };
 
@@ -472,20 +473,31 @@ static void unit_done(struct client *c, uint64_t now)
 	sample(now - c->started);
 }
 
-static size_t first_bytes(unsigned char *out, unsigned sequence)
+static bool is_http(void)
+{
+	return g.workload == W_HTTP || g.workload == W_HTTP_KA || g.workload == W_HTTP_IDLE;
+}
+
+/* Opens what it may and then waits, for memory to be looked at. */
+static bool is_idle(void)
+{
+	return g.workload == W_IDLE || g.workload == W_HTTP_IDLE;
+}
+
+static size_t first_bytes(unsigned char *out, const struct client *c)
 {
 	char name[256];
 	size_t line;
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(name, sizeof(name), g.name, sequence % g.names);
+	snprintf(name, sizeof(name), g.name, c->sequence % g.names);
 #pragma GCC diagnostic pop
-	if (g.workload == W_HTTP || g.workload == W_HTTP_KA)
+	if (is_http())
 		return (size_t)snprintf((char *)out, HELLO_MAX,
 					"GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: %s\r\n"
 					"User-Agent: load\r\nAccept: */*\r\n%s\r\n",
-					name, g.workload == W_HTTP ? "Connection: close\r\n" : "");
+					name, c->last ? "Connection: close\r\n" : "");
 	if (!g.line)
 		return hello_build(out, name, g.hello_size);
 	line = (size_t)snprintf((char *)out, 256, "%s\n", g.line);
@@ -500,6 +512,7 @@ static void client_open(struct client *c, uint64_t scheduled)
 
 	c->got = c->sent = 0;
 	c->connected = c->wants_out = false;
+	c->last = g.workload == W_HTTP;
 	c->sequence = g.sequence++;
 	c->started = scheduled ? scheduled : now_ns();
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -562,7 +575,7 @@ static void client_push(struct client *c)
 static bool client_connected(struct client *c)
 {
 	unsigned char bytes[HELLO_MAX + 256];
-	size_t len = first_bytes(bytes, c->sequence), head = len;
+	size_t len = first_bytes(bytes, c), head = len;
 	int err = 0;
 	socklen_t err_len = sizeof(err);
 
@@ -612,15 +625,19 @@ static enum after client_http(struct client *c, const unsigned char *bytes, size
 	if ((size_t)(bytes + len - body) < ANSWER_LEN)
 		return STAY; /* peeked: the rest comes */
 	check_answer(body, 0, (size_t)(bytes + len - body), "http");
-	if (g.workload == W_HTTP)
+	if (c->last)
 		return AGAIN;
 	recv(c->fd, request, len, 0);
+	if (g.workload == W_HTTP_IDLE) {
+		g.done++;
+		return STAY;
+	}
 	unit_done(c, now_ns());
-	if (now_ns() > g.deadline)
-		return OVER;
+	/* The last request of a kept connection asks for the end, which has to be a clean one. */
+	c->last = now_ns() > g.deadline;
 	c->started = now_ns();
 	c->sequence = g.sequence++;
-	len = first_bytes(request, c->sequence);
+	len = first_bytes(request, c);
 	return send_all(c, request, len) ? STAY : OVER;
 }
 
@@ -643,18 +660,24 @@ static enum after client_bytes(struct client *c, unsigned char *bytes, size_t le
 		g.done++;
 		break;
 	case W_RR:
+		if (c->last) {
+			failed("bytes behind the last echo");
+			break;
+		}
 		if (!block_matches(bytes, len, c->got))
 			failed("a wrong echo");
 		if (c->got + len < g.size)
 			break;
 		unit_done(c, now_ns());
-		if (now_ns() > g.deadline)
-			return OVER;
 		c->got = 0;
+		c->last = now_ns() > g.deadline;
+		if (c->last) /* the echo ends when we do */
+			return shutdown(c->fd, SHUT_WR) == 0 ? STAY : OVER;
 		c->started = now_ns();
 		return send_all(c, block, g.size) ? STAY : OVER;
 	case W_HTTP:
 	case W_HTTP_KA:
+	case W_HTTP_IDLE:
 	case W_COUNT:
 		break;
 	}
@@ -666,9 +689,11 @@ static enum after client_end(struct client *c)
 {
 	uint64_t want = g.workload == W_DOWN ? g.bytes : ANSWER_LEN;
 
-	if (g.workload == W_HTTP && c->got == 1)
+	if (is_http() && c->last) /* the answer was whole, which is told by 1 */
 		want = 1;
-	if (c->got != want || g.workload == W_RR || g.workload == W_IDLE || g.workload == W_HTTP_KA)
+	if (g.workload == W_RR && c->last && c->got == 0)
+		return OVER;
+	if (c->got != want || g.workload == W_RR || is_idle() || (is_http() && !c->last))
 		failed("ended after %" PRIu64 " bytes of %" PRIu64, c->got, want);
 	else
 		unit_done(c, now_ns());
@@ -678,10 +703,9 @@ static enum after client_end(struct client *c)
 static enum after client_readable(struct client *c)
 {
 	static unsigned char buf[BLOCK];
-	bool http = g.workload == W_HTTP || g.workload == W_HTTP_KA;
 
 	for (;;) {
-		bool peek = http && !(g.workload == W_HTTP && c->got == 1);
+		bool peek = is_http() && !(c->last && c->got == 1);
 		ssize_t n = recv(c->fd, buf, sizeof(buf) - 1, peek ? MSG_PEEK : 0);
 		enum after after;
 
@@ -695,12 +719,12 @@ static enum after client_readable(struct client *c)
 			return client_end(c);
 		buf[n] = '\0';
 		after = peek ? client_http(c, buf, (size_t)n) : client_bytes(c, buf, (size_t)n);
-		if (g.workload == W_HTTP && peek && after == AGAIN) {
+		if (peek && after == AGAIN) {
 			recv(c->fd, buf, (size_t)n, 0);
 			c->got = 1; /* the answer was whole: now its end */
 			continue;
 		}
-		if (after != STAY || peek || g.workload == W_RR)
+		if (after != STAY || peek || (g.workload == W_RR && !c->last))
 			return after;
 	}
 }
@@ -795,7 +819,7 @@ static int run(void)
 	g.deadline = g.begin + (uint64_t)(g.seconds * 1e9);
 	for (unsigned i = 0; i < g.clients; i++) {
 		clients[i].fd = -1;
-		if (g.workload != W_RATE && g.workload != W_IDLE)
+		if (g.workload != W_RATE && !is_idle())
 			client_open(&clients[i], 0);
 	}
 	for (unsigned opened = 0;;) {
@@ -805,9 +829,9 @@ static int run(void)
 		if (g.workload == W_RATE)
 			wait = rate_start(clients, &next, now);
 		/* Idle tunnels are opened some at a time, so that no backlog overflows. */
-		while (g.workload == W_IDLE && opened < g.clients && opened < g.done + 200)
+		while (is_idle() && opened < g.clients && opened < g.done + 200)
 			client_open(&clients[opened++], 0);
-		if (g.workload == W_IDLE && (g.done >= g.clients || g.errors))
+		if (is_idle() && (g.done >= g.clients || g.errors))
 			return idle_wait();
 		if (now > g.deadline && g.open == 0)
 			break;

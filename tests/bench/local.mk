@@ -3,7 +3,8 @@
 
 EXTRA_PROGRAMS = tests/bench/load
 tests_bench_load_SOURCES = tests/bench/load.c
-EXTRA_DIST += tests/bench/README.md tests/bench/bench.py tests/bench/peers.py
+EXTRA_DIST += tests/bench/README.md tests/bench/bench.py tests/bench/extras.py tests/bench/goals.py \
+	tests/bench/measure.py tests/bench/peers.py
 CLEANFILES += tests/bench/load$(EXEEXT)
 
 .PHONY: bench bench-quick

@@ -7,16 +7,25 @@ backends; what each costs is read from /proc.
 
 import glob
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
+SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 BACKEND = {"conn": 9001, "echo": 9002, "down": 9003, "up": 9004, "http": 9005, "small": 9006}
-TLS, HTTP, HTTP_OWN, EGRESS = 8443, 8080, 8081, 8444
-LIMIT = 9500  # tunnels: what 20,000 descriptors allow everyone
+# Each proxy of a run has four ports of its own, from FIRST_PORT on: so all of them run side by side.
+TLS, HTTP, HTTP_OWN, EGRESS = range(4)
+FIRST_PORT = 8000
+# Two descriptors a tunnel in the proxy, and a reserve for all else it has open.  More than
+# TUNNELS_MAX have no ports: all go from one address to one backend's.
+RESERVE, TUNNELS_MAX = 1000, 50000
+DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 2 * TUNNELS_MAX + RESERVE)
+LIMIT = (DESCRIPTORS - RESERVE) // 2
+START_S, START_SLOW_S = 60, 90  # how long a start may take; under valgrind
 
 # The plain workloads run on a plain configuration; these add rules.
 RULES = {"names-10": 10, "names-1k": 1000, "names": 100000, "wildcards": 1000, "regexes": 1000}
@@ -30,13 +39,22 @@ def rule_lines(kind):
     return [(pattern % i, BACKEND["conn"]) for i in range(count)]
 
 
+class NotStarted(Exception):
+    pass
+
+
 class Proxy:
     """A proxy under test: writes its configuration, starts, tells its processes."""
 
-    name = ""
+    kind = ""
+    made = 0
 
-    def __init__(self, binary):
+    def __init__(self, binary, name=None, workers=1):
         self.binary = binary
+        self.name = name or self.kind
+        self.workers = workers
+        self.ports = [FIRST_PORT + 10 * Proxy.made + i for i in range(4)]
+        Proxy.made += 1
         self.process = None
         self.dir = None
 
@@ -46,31 +64,33 @@ class Proxy:
     def command(self):
         raise NotImplementedError
 
-    def start(self, kind, workers=1, under=()):
-        """under: a command that runs it, valgrind say."""
+    def start(self, kind, under=()):
+        """kind: of its rules; under: a command that runs it, valgrind say."""
         self.under = under
         self.dir = tempfile.mkdtemp(prefix="bench-%s-" % self.name)
         os.chmod(self.dir, 0o755)
-        self.config(PLAIN + rule_lines(kind), workers)
-        cores = "0" if workers == 1 else "0,1"
+        self.config(PLAIN + rule_lines(kind), self.workers)
+        cores = "0" if self.workers == 1 else "0,1"
         self.process = subprocess.Popen(
             ["taskset", "-c", cores] + list(under) + self.command(), cwd=self.dir,
             stdout=open(os.path.join(self.dir, "out"), "w"), stderr=subprocess.STDOUT,
             start_new_session=True)
-        deadline = time.time() + 60
+        deadline = time.time() + (START_SLOW_S if under else START_S)
         while time.time() < deadline:
             if self.process.poll() is not None:
                 break
             if self.listening():
                 return
             time.sleep(0.02)
-        sys.exit("%s does not start:\n%s" % (self.name, open(os.path.join(self.dir, "out")).read()))
+        text = open(os.path.join(self.dir, "out")).read()
+        self.stop()
+        raise NotStarted("%s does not start:\n%s" % (self.name, text))
 
     def listening(self):
         with open("/proc/net/tcp") as tcp, open("/proc/net/tcp6") as tcp6:
             lines = tcp.readlines() + tcp6.readlines()
         ports = {int(l.split()[1].split(":")[1], 16) for l in lines if l.split()[3] == "0A"}
-        return TLS in ports and HTTP in ports
+        return self.ports[TLS] in ports and self.ports[HTTP] in ports
 
     def pids(self):
         """The process we started and all below it."""
@@ -126,22 +146,23 @@ class Proxy:
 
 
 class Teeproxy(Proxy):
-    name = "teeproxy"
+    kind = "teeproxy"
 
     def config(self, rules, workers):
         # Under valgrind its calls are not those of a program, and a profile is a file to write.
         lines = ["global { workers %d; log none; %s }" % (workers, "sandbox off" if self.under else ""),
                  "defaults all { timeout hello 10s; timeout connect 5s }",
-                 "frontend https {", "    listen 127.0.0.1:%d" % TLS, "    log off"]
+                 "frontend https {", "    listen 127.0.0.1:%d" % self.ports[TLS], "    log off"]
         for pattern, port in rules:
             word = "~'%s'" % pattern[1:] if pattern.startswith("~") else pattern
             lines.append("    sni %s -> 127.0.0.1:%d" % (word, port))
         lines.append("}")
-        lines += ["frontend http {", "    listen 127.0.0.1:%d" % HTTP, "    log off",
+        lines += ["frontend http {", "    listen 127.0.0.1:%d" % self.ports[HTTP], "    log off",
                   "    host http.bench.test -> 127.0.0.1:%d" % BACKEND["http"], "}",
                   # The CIDR inside the refused block is what opens loopback.
-                  "enclave e { cid 16 }", "frontend egress {", "    listen 127.0.0.1:%d" % EGRESS, "    log off",
-                  "    from any to 127.0.0.1/32:%d -> direct" % BACKEND["conn"], "}"]
+                  "enclave e { cid 16 }", "frontend egress {", "    listen 127.0.0.1:%d" % self.ports[EGRESS], "    log off",
+                  "    from any to 127.0.0.1/32:%d -> direct" % BACKEND["conn"],
+                  "    from any to 127.0.0.1/32:%d -> direct" % BACKEND["echo"], "}"]
         self.write("teeproxy.conf", "\n".join(lines) + "\n")
 
     def command(self):
@@ -149,7 +170,7 @@ class Teeproxy(Proxy):
 
 
 class Haproxy(Proxy):
-    name = "haproxy"
+    kind = "haproxy"
 
     def config(self, rules, workers):
         exact, tails, regexes = [], [], []
@@ -169,7 +190,7 @@ class Haproxy(Proxy):
         if regexes:
             use += "    use_backend %[req.ssl_sni,lower,map_reg(regexes.map)] if { req.ssl_sni,lower,map_reg(regexes.map) -m found }\n"
         text = """global
-    maxconn 9600
+    maxconn %d
     maxpipes 128
     nbthread %d
     tune.pipesize 524288
@@ -192,7 +213,7 @@ backend http
     mode http
     http-reuse safe
     server s 127.0.0.1:%d
-""" % (workers, TLS, use, HTTP, BACKEND["http"])
+""" % (LIMIT + 100, workers, self.ports[TLS], use, self.ports[HTTP], BACKEND["http"])
         for port in sorted({port for _, port in rules}):
             text += "backend b%d\n    mode tcp\n    server s 127.0.0.1:%d\n" % (port, port)
         self.write("haproxy.cfg", text)
@@ -202,7 +223,7 @@ backend http
 
 
 class Nginx(Proxy):
-    name = "nginx"
+    kind = "nginx"
 
     def config(self, rules, workers):
         lines = ["%s 127.0.0.1:%d;" % (("~" + p[1:]) if p.startswith("~") else p, port)
@@ -213,8 +234,8 @@ worker_processes %d;
 pid nginx.pid;
 error_log stderr crit;
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-worker_rlimit_nofile 20000;
-events { worker_connections 19000; multi_accept on; }
+worker_rlimit_nofile %d;
+events { worker_connections %d; multi_accept on; }
 stream {
     map_hash_max_size 262144;
     map_hash_bucket_size 128;
@@ -247,7 +268,8 @@ http {
                      proxy_set_header Host $host; proxy_buffering off; }
     }
 }
-""" % (workers, "\n        ".join(lines), TLS, BACKEND["http"], HTTP, HTTP_OWN, BACKEND["http"]))
+""" % (workers, DESCRIPTORS, 2 * LIMIT + 100, "\n        ".join(lines), self.ports[TLS], BACKEND["http"], self.ports[HTTP],
+       self.ports[HTTP_OWN], BACKEND["http"]))
 
     def command(self):
         return [self.binary, "-p", self.dir, "-c", os.path.join(self.dir, "nginx.conf"), "-e", "stderr"]
@@ -256,11 +278,11 @@ http {
 class NginxShared(Nginx):
     """nginx with connections to the server that clients share: one client's request follows another's on it."""
 
-    name = "nginx-shared"
+    kind = "nginx-shared"
 
 
 class Sniproxy(Proxy):
-    name = "sniproxy"
+    kind = "sniproxy"
 
     def config(self, rules, workers):
         table = []
@@ -282,7 +304,7 @@ table t {
 table h {
     ^http\\.bench\\.test$ 127.0.0.1:%d
 }
-""" % (self.dir, TLS, HTTP, "\n".join(table), BACKEND["http"]))
+""" % (self.dir, self.ports[TLS], self.ports[HTTP], "\n".join(table), BACKEND["http"]))
 
     def command(self):
         return [self.binary, "-f", "-c", "sniproxy.conf"]
@@ -291,9 +313,9 @@ table h {
 class Direct(Proxy):
     """No proxy at all: the limit."""
 
-    name = "direct"
+    kind = "direct"
 
-    def start(self, kind, workers=1, under=()):
+    def start(self, kind, under=()):
         self.dir = tempfile.mkdtemp(prefix="bench-direct-")
 
     def pids(self):
@@ -301,3 +323,35 @@ class Direct(Proxy):
 
     def stop(self, gently=False):
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def haproxies(named):
+    """(name with its version, path) of the one in PATH and of the one that is named, the same one once."""
+    found = {}
+    for binary in ("haproxy", named):
+        path = shutil.which(binary, path=SEARCH) if binary else None
+        if not path:
+            continue
+        told = subprocess.run([path, "-v"], stdout=subprocess.PIPE, text=True, check=False).stdout
+        version = re.search(r"version (\d+\.\d+)\S*", told)
+        if version:
+            found.setdefault(version.group(0), ("haproxy-" + version.group(1), path))
+    names = [name for name, _ in found.values()]
+    for i, (name, path) in enumerate(found.values()):
+        yield name + ("-other" if name in names[:i] else ""), path
+
+
+def find_proxies(teeproxy, names, named_haproxy, before):
+    """All that are there, by name; names: only these ("haproxy" is each of them)."""
+    todo = [("teeproxy", Teeproxy, teeproxy), ("before", Teeproxy, before)]
+    todo += [(name, Haproxy, path) for name, path in haproxies(named_haproxy)] or [("haproxy", Haproxy, None)]
+    todo += [(cls.kind, cls, shutil.which(cls.kind.split("-")[0], path=SEARCH)) for cls in (Nginx, NginxShared, Sniproxy)]
+    found = {}
+    for name, cls, path in todo:
+        if path and (not names or name in names or cls.kind in names):
+            found[name] = cls(path, name)
+        elif not path and name != "before":
+            print("# no %s on this machine: left out" % name)
+    if not names or "direct" in names:
+        found["direct"] = Direct(None)
+    return found

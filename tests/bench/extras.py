@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What no peer does: a configuration of 100,000 rules, and KMS before the tests' stand-in of AWS."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+
+from measure import TEEPROXY, count_calls
+from peers import Teeproxy
+
+KMS_REQUESTS, KMS_CLIENTS, KMS_KEPT = 400, 4, 200
+
+
+def peak_mb(pids):
+    """The most that one of them has ever had in memory."""
+    most = 0
+    for pid in pids:
+        for line in open("/proc/%d/status" % pid):
+            if line.startswith("VmHWM:"):
+                most = max(most, int(line.split()[1]))
+    return round(most / 1024)
+
+
+def big_configuration(tries=3):
+    """--check and start with 100,000 rules: medians of seconds, and the peak of memory."""
+    check_s, start_s, result = [], [], {}
+    for _ in range(tries):
+        proxy = Teeproxy(TEEPROXY)
+        began = time.time()
+        proxy.start("names")
+        start_s.append(time.time() - began)
+        try:
+            result["start_mb"] = peak_mb(proxy.pids())
+            result["running_mb"] = round(proxy.pss() / 1e6)
+            began = time.time()
+            check = subprocess.Popen(proxy.command() + ["--check"], cwd=proxy.dir, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(check.pid, 0)
+            check.returncode = status
+            check_s.append(time.time() - began)
+            if status != 0:
+                raise SystemExit("--check of 100,000 rules: status %d" % status)
+            result["check_mb"] = round(usage.ru_maxrss / 1024)
+        finally:
+            proxy.stop()
+    return {"check_s": round(statistics.median(check_s), 2), "start_s": round(statistics.median(start_s), 2), **result}
+
+
+class Kms:
+    """mode kms: GenerateDataKey over kept connections, each answer opened with the enclave's own key."""
+
+    def __init__(self, **more):
+        from kms_test import World
+        self.world = World(workers=1, level="error", **more)
+
+    def pids(self):
+        return [self.world.proxy.pid] + self.world.proxy.engines()
+
+    def cpu_us(self):
+        total = 0
+        for pid in self.pids():
+            for task in os.listdir("/proc/%d/task" % pid):
+                total += int(open("/proc/%d/task/%s/schedstat" % (pid, task)).read().split()[0])
+        return total / 1000
+
+    def pss(self):
+        return sum(int(line.split()[1]) * 1024 for pid in self.pids() for line in open("/proc/%d/smaps_rollup" % pid)
+                   if line.startswith("Pss:"))
+
+    def request(self, client):
+        k = self.world.tee_k
+        out = client.output("GenerateDataKey", key_spec="AES_256", recipient=k.snake_field)
+        return k, out
+
+    def run(self, requests=KMS_REQUESTS, clients=KMS_CLIENTS):
+        """Seconds that each request took."""
+        times, answers = [], []
+
+        def work():
+            with self.world.client("tee-k") as client:
+                for _ in range(requests // clients):
+                    began = time.monotonic()
+                    answers.append(self.request(client))
+                    times.append(time.monotonic() - began)
+        threads = [threading.Thread(target=work) for _ in range(clients)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        keys = {k.open(out["ciphertext_for_recipient"]) for k, out in answers}
+        if len(times) != requests // clients * clients or len(keys) != len(times) or {len(k) for k in keys} != {32}:
+            raise SystemExit("kms: %d requests, %d answers, %d keys" % (requests, len(times), len(keys)))
+        return times
+
+    def memory(self):
+        """Bytes for each connection that has asked once and is kept."""
+        before, kept = self.pss(), []
+        for _ in range(KMS_KEPT):
+            client = self.world.client("tee-k")
+            self.request(client)
+            kept.append(client)
+        time.sleep(0.5)
+        grown = self.pss() - before
+        for client in kept:
+            client.s.close()
+        return round(grown / KMS_KEPT)
+
+    def stop(self):
+        self.world.proxy.stop()
+
+
+def kms():
+    one = Kms()
+    one.run(100)
+    used, began = one.cpu_us(), time.monotonic()
+    times = sorted(one.run())
+    result = {"rate": round(len(times) / (time.monotonic() - began)),
+              "cpu_us": round((one.cpu_us() - used) / len(times), 1),
+              "p50": round(statistics.median(times) * 1e6), "p99": round(times[len(times) * 99 // 100] * 1e6)}
+    if shutil.which("strace"):
+        result.update(count_calls(one.pids(), one.world.dir, lambda: len(one.run(100))))
+    result["bytes_a_kept_connection"] = one.memory()
+    one.stop()
+    return result
