@@ -33,7 +33,8 @@ from peers import BACKEND, LIMIT, Haproxy, Nginx, Teeproxy, find_proxies
 
 QUICK = ["conn", "conn-pq", "rate", "rr-1", "http", "http-ka", "down", "up"]
 QUICK_TUNNELS = 2000
-COUNT_S = 1.5	# a slice while calls or instructions are counted
+SLICE_S = 0.35	# of a proxy: many short ones, since the machine is another after a second
+COUNT_S = 1.5	# while calls or instructions are counted
 
 
 def in_namespace():
@@ -94,7 +95,7 @@ def two_workers(options, chosen, workloads):
     for name, proxy in chosen.items():
         if isinstance(proxy, (Teeproxy, Haproxy, Nginx)) and proxy.kind != "nginx-shared" and name != "before":
             both[name + " x2"] = type(proxy)(proxy.binary, name + " x2", workers=2)
-    return rounds_of(both, workloads, options.rounds or 5, options.seconds or 0.5)
+    return rounds_of(both, workloads, options.rounds or 8, options.seconds or SLICE_S)
 
 
 def more(options, chosen, workloads):
@@ -141,8 +142,8 @@ def main():
             train()
             return
         chosen = find_proxies(TEEPROXY, options.proxies.split(",") if options.proxies else None, options.haproxy, options.before)
-        results = rounds_of(chosen, workloads, options.rounds or (6 if options.quick else 10),
-                            options.seconds or (0.3 if options.quick else 0.8))
+        results = rounds_of(chosen, workloads, options.rounds or (7 if options.quick else 24),
+                            options.seconds or SLICE_S)
         extra = beside_time(options, chosen, workloads)
         if not options.only and not options.quick:
             extra.update(more(options, chosen, workloads))
