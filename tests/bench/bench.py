@@ -144,13 +144,14 @@ def main():
         chosen = find_proxies(TEEPROXY, options.proxies.split(",") if options.proxies else None, options.haproxy, options.before)
         results = rounds_of(chosen, workloads, options.rounds or (7 if options.quick else 24),
                             options.seconds or SLICE_S)
+        table(results, workloads)
+        sys.stdout.flush()
         extra = beside_time(options, chosen, workloads)
         if not options.only and not options.quick:
             extra.update(more(options, chosen, workloads))
     finally:
         server.kill()
         server.wait()
-    table(results, workloads)
     show(extra)
     goals = judge(results, extra)
     goals.show()
