@@ -62,11 +62,11 @@ class Goals:
 
     def add(self, what, goal, found, text=None):
         met = None if found is None else found <= goal
-        self.lines.append({"goal": what, "at_most": goal, "found": found, "met": met, "more": text})
+        self.lines.append({"goal": what, "at_most": goal, "found": found if found is None else round(found, 3), "met": met, "more": text})
 
     def ratio(self, what, goal, results, workload, only=lambda peer: True):
         best = ratio_to_best(results, workload, only=only)
-        self.add("%s: CPU to the best peer's" % what, goal, best and round(best[0], 2),
+        self.add("%s: CPU to the best peer's" % what, goal, best and best[0],
                  best and "%.2f to %.2f of %s" % best[1:])
 
     def latency(self, results):
@@ -92,7 +92,7 @@ def judge(results, extra):
     g.ratio("new connection, 517-byte hello", 0.92, results, "conn")
     g.ratio("new connection, 1,800-byte hello", 0.92, results, "conn-pq")
     calls = extra["calls"].get("teeproxy", {})
-    g.add("new connection: system calls", 13, round(calls["conn"]["calls"], 1) if "conn" in calls else None)
+    g.add("new connection: system calls", 13, calls["conn"]["calls"] if "conn" in calls else None)
     g.add("new connection: user instructions", 8000, extra["instructions"].get("teeproxy", {}).get("conn"))
     g.ratio("round trip of 1 byte", 0.97, results, "rr-1")
     g.ratio("round trip of 1 KiB", 0.97, results, "rr-1k")
@@ -115,6 +115,6 @@ def judge(results, extra):
     two = extra.get("two_workers", {})
     for w in ("conn", "rr-1", "http-ka"):
         ratio = ratio_to(two["teeproxy x2"][w], two["teeproxy"][w]) if w in two.get("teeproxy x2", {}) else None
-        g.add("two workers, %s: CPU to one worker's" % w, 1.1, ratio and round(ratio[0], 2), ratio and "%.2f to %.2f" % ratio[1:])
+        g.add("two workers, %s: CPU to one worker's" % w, 1.1, ratio and ratio[0], ratio and "%.2f to %.2f" % ratio[1:])
     g.latency(results)
     return g
