@@ -41,6 +41,7 @@ libteeproxy_a_SOURCES = \
 	src/base/buffer.h \
 	src/base/hash.c \
 	src/base/hash.h \
+	src/base/heap.h \
 	src/base/ip.c \
 	src/base/ip.h \
 	src/base/list.h \

@@ -3,13 +3,11 @@
 
 #include "base/arena.h"
 
-#ifdef HAVE_MALLOC_TRIM
-#include <malloc.h>
-#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/heap.h"
 #include "base/xalloc.h"
 
 /*
@@ -43,10 +41,8 @@ void arena_free(struct arena *a)
 		next = c->next;
 		free(c);
 	}
-#ifdef HAVE_MALLOC_TRIM
 	if (a->used > ARENA_CHUNK_MAX)
-		malloc_trim(0);
-#endif
+		heap_trim();
 	free(a);
 }
 

@@ -5,12 +5,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/xalloc.h"
 #include "conn/accept_proxy.h"
 #include "conn/balance.h"
@@ -644,7 +644,7 @@ static void give_back(struct worker *w)
 	if (kit->peak < TRIM_FROM || w->n_live > kit->peak / 8)
 		return;
 	kit->peak = w->n_live;
-	malloc_trim(0);
+	heap_trim();
 }
 
 static void conns_free_dead(struct worker *w)

@@ -11,8 +11,9 @@
  * it goes on copying.  From a TCP sender whose bulk has gone on for long it wants to be
  * told only of much at once (SO_RCVLOWAT): each time it is told costs as much as a hundred
  * kilobytes.  The kernel tells of an end, an error or a full window at once; for what else
- * may never become much, who runs the pump has to keep the time.  End of stream is passed on only after everything before it, and
- * with the last bytes where both are known to come together.
+ * may never become much, who runs the pump has to keep the time.  End of stream is passed
+ * on only after everything before it, and with the last bytes where both are known to come
+ * together.
  *
  * Events are edges: who runs a pump says what is known of its sender (readable, ending,
  * exact), and the pump keeps that up to date.

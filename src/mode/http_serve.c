@@ -16,7 +16,7 @@
 
 enum {
 	ROUNDS = 32,			/* of reads and writes before others have their turn */
-	GATHERED = 4096,		/* bytes of a head and what follows it, copied into one piece */
+	ONE_PIECE = 4096,		/* bytes of a head and what follows it, copied into one piece */
 	TUNNEL_IDLE_MS = 60 * 60 * 1000, /* a WebSocket may be silent for longer than a request */
 	DRAIN_IDLE_MS = 2000,		/* for the next request of a kept connection, while draining */
 };
@@ -172,7 +172,7 @@ static ssize_t send_pieces(struct conn *c, int fd, struct iovec *iov, size_t n, 
 
 	if (n == 1)
 		return net_send(fd, iov[0].iov_base, iov[0].iov_len, flags);
-	if (want > GATHERED)
+	if (want > ONE_PIECE)
 		return sendmsg(fd, &m, flags | MSG_NOSIGNAL);
 	memcpy(room, iov[0].iov_base, iov[0].iov_len);
 	memcpy(room + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);

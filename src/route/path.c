@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two passes over one buffer: escapes are decoded first, and then segments are
- * moved down over what dots and slashes leave out.
+ * moved down over what dots and slashes leave out.  A path that needs neither, as most, is
+ * left where it is.
  */
 #include <config.h>
 

@@ -20,8 +20,8 @@
 /*
  * Normalises the path of an origin-form target; what follows "?" is left out.
  * buf has room for target.len bytes; *ret_path is in it, or in target where that is
- * normal already, is no longer than target, and begins with "/".  False for an escape that is malformed or stands for NUL,
- * and for a target that does not begin with "/".
+ * normal already, is no longer than target, and begins with "/".  False for an escape
+ * that is malformed or stands for NUL, and for a target that does not begin with "/".
  */
 bool route_path_normalize(struct slice target, char *buf, struct slice *ret_path);
 

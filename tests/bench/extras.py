@@ -52,9 +52,9 @@ def big_configuration(tries=3):
 class Kms:
     """mode kms: GenerateDataKey over kept connections, each answer opened with the enclave's own key."""
 
-    def __init__(self, **more):
+    def __init__(self):
         from kms_test import World
-        self.world = World(workers=1, level="error", **more)
+        self.world = World(workers=1, level="error")
 
     def pids(self):
         return [self.world.proxy.pid] + self.world.proxy.engines()

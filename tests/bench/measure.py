@@ -129,6 +129,8 @@ def idle(proxy, tunnels, what="tunnels"):
     try:
         answer = json.loads(run.stdout.readline() or '{"errors": 1, "ready": 0}')
         if answer["errors"] or answer["ready"] != tunnels:
+            if proxy.kind == "teeproxy":
+                raise WrongAnswers("%s: %d of %d idle connections" % (proxy.name, answer["ready"], tunnels))
             return {"tunnels": answer["ready"], "failed": True}
         time.sleep(1)
         peak = proxy.pss()
@@ -163,7 +165,7 @@ def count_calls(pids, directory, what):
     total = calls.pop("total", sum(calls.values()))
     return {"calls": round(total / units, 2),
             "by_name": {k: round(v / units, 2) for k, v in sorted(calls.items(), key=lambda i: -i[1])
-                        if v / units > 0.05}}
+                        if round(v / units, 2) > 0}}
 
 
 def tell_callgrind(word, pid):

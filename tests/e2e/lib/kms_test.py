@@ -89,7 +89,7 @@ def one_aws():
 class World:
 	"""more: lines of the frontend; aws, tee_k: of those sections; rest: other sections."""
 
-	def __init__(self, more="", aws="", tee_k="", rest="", rules=None, workers=2, env=None, level="debug", ports=(), endpoints=None, wrap=()):
+	def __init__(self, more="", aws="", tee_k="", rest="", rules=None, workers=2, env=None, level="debug", ports=(), endpoints=None):
 		self.aws, self.key_k, self.key_t = one_aws()
 		self.tee_k, self.tee_t = Recipient(), Recipient()
 		self.who = self.aws.identity(token=True)
@@ -117,7 +117,7 @@ frontend kms {
 }
 %s""" % (workers, level, tee_k, self.aws.settings() if endpoints is None else endpoints, aws, more, rules, rest)
 		env = dict(self.who.env() if env is None else env, W=self.dir, ARN_K=ARN_K, ARN_T=ARN_T)
-		self.proxy = Teeproxy(self.config, env=env, ports=ports, wrap=wrap)
+		self.proxy = Teeproxy(self.config, env=env, ports=ports)
 		self.secrets = []
 
 	def client(self, who="tee-k"):
