@@ -200,9 +200,12 @@ def the_retry_quota_of_one_enclave_is_not_the_others():
 		t.start()
 	for t in flood:
 		t.join()
+	# A line may come after its answer: the last one is the next one's only when all of the flood are there.
+	line = "enclave=tee-t .*operation=Encrypt"
+	world.lines(line, 55)
 	with world.client("tee-t") as t:
 		t.error("Encrypt", plaintext="AAAA")
-	equal(world.lines("enclave=tee-t .*operation=Encrypt")[-1]["attempts"], "1")
+	equal(world.lines(line, 56)[-1]["attempts"], "1")
 	world.aws.faults.clear()
 	world.fault(answer(500, "KMSInternalException"))
 	with world.client("tee-k") as k:
