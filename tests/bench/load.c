@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Both ends of a benchmark: "load serve" is the backend behind the proxies,
+ * Both ends of a benchmark: "load serve" is the backend behind the proxies (load_serve.c),
  * "load WORKLOAD" the clients before them.
  *
  * What the backend does is chosen by the port that it was reached on, and the
@@ -10,406 +10,23 @@
  */
 #include <config.h>
 
+#include "load.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-enum {
-	ANSWER_LEN = 512,
-	BLOCK = 256 * 1024,
-	HELLO_MAX = 4096,
-	EVENTS = 256,
-	SMALL = 48 * 1024,	/* what "small" sends: less than makes bulk */
-};
-
-/* What a backend port does once it has the hello (or, for http, a head). */
-enum role { ROLE_CONN, ROLE_ECHO, ROLE_DOWN, ROLE_UP, ROLE_HTTP, ROLE_SMALL, ROLE_COUNT };
-static const char *const role_names[ROLE_COUNT] = { "conn", "echo", "down", "up", "http", "small" };
-
-static unsigned char block[BLOCK + 256];
-
-static _Noreturn void die(const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	fputs("load: ", stderr);
-	vfprintf(stderr, format, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* Byte i of every bulk stream is block[i % 251]: a prime, so that a shift shows. */
-static void block_fill(void)
-{
-	for (size_t i = 0; i < sizeof(block); i++)
-		block[i] = (unsigned char)(i % 251);
-}
-
-static bool block_matches(const unsigned char *bytes, size_t len, uint64_t at)
-{
-	while (len > 0) {
-		size_t n = len < BLOCK ? len : BLOCK;
-
-		if (memcmp(bytes, block + at % 251, n) != 0)
-			return false;
-		bytes += n;
-		len -= n;
-		at += n;
-	}
-	return true;
-}
-
-static void answer_fill(char *answer, const char *role)
-{
-	memset(answer, '.', ANSWER_LEN);
-	memcpy(answer, "backend ", 8);
-	memcpy(answer + 8, role, strlen(role));
-	answer[ANSWER_LEN - 1] = '\n';
-}
-
-/* --- the hello: TLS 1.3 shaped, of the size that is asked for --- */
-
-static size_t put16(unsigned char *p, size_t v)
-{
-	p[0] = (unsigned char)(v >> 8);
-	p[1] = (unsigned char)v;
-	return 2;
-}
-
-static size_t hello_build(unsigned char *p, const char *name, size_t size)
-{
-	static const unsigned char extensions[] = {
-		0x00, 0x2b, 0x00, 0x03, 0x02, 0x03, 0x04,				/* versions */
-		0x00, 0x0a, 0x00, 0x04, 0x00, 0x02, 0x00, 0x1d,			/* groups */
-		0x00, 0x0d, 0x00, 0x06, 0x00, 0x04, 0x04, 0x03, 0x08, 0x04,	/* signatures */
-		0x00, 0x10, 0x00, 0x0e, 0x00, 0x0c, 0x02, 'h', '2', 0x08,
-		'h', 't', 't', 'p', '/', '1', '.', '1',				/* ALPN */
-	};
-	size_t name_len = strlen(name), n = 9, ext_at, share;
-
-	n += put16(p + n, 0x0303);
-	for (int i = 0; i < 32; i++)
-		p[n++] = (unsigned char)(i * 7);
-	p[n++] = 32;
-	memset(p + n, 0x55, 32);
-	n += 32;
-	n += put16(p + n, 6);
-	memcpy(p + n, "\x13\x01\x13\x02\x13\x03\x01", 7);
-	n += 7;
-	p[n++] = 0;
-	ext_at = n;
-	n += 2;
-	n += put16(p + n, 0);
-	n += put16(p + n, name_len + 5);
-	n += put16(p + n, name_len + 3);
-	p[n++] = 0;
-	n += put16(p + n, name_len);
-	memcpy(p + n, name, name_len);
-	n += name_len;
-	memcpy(p + n, extensions, sizeof(extensions));
-	n += sizeof(extensions);
-	if (n + 10 > size || size > HELLO_MAX)
-		die("a hello of %zu bytes does not hold this name", size);
-	share = size - n - 10; /* one key share fills the rest */
-	n += put16(p + n, 0x33);
-	n += put16(p + n, share + 6);
-	n += put16(p + n, share + 4);
-	n += put16(p + n, 0x001d);
-	n += put16(p + n, share);
-	memset(p + n, 0xaa, share);
-	n += share;
-	put16(p + ext_at, n - ext_at - 2);
-	p[0] = 22;
-	put16(p + 1, 0x0301);
-	put16(p + 3, n - 5);
-	p[5] = 1;
-	p[6] = 0;
-	put16(p + 7, n - 9);
-	return n;
-}
-
-/* --- sockets --- */
-
-static void set_nodelay(int fd)
-{
-	int one = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
-static int listen_on(const char *text)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
-
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	in.sin_port = htons((uint16_t)atoi(text));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd == -1 || bind(fd, (struct sockaddr *)&in, sizeof(in)) == -1 || listen(fd, 4096) == -1)
-		die("cannot listen on port %s: %s", text, strerror(errno));
-	return fd;
-}
-
-static void ep_add(int ep, int fd, uint32_t events, void *ptr)
-{
-	struct epoll_event ev = { .events = events, .data.ptr = ptr };
-
-	if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) == -1)
-		die("epoll_ctl: %s", strerror(errno));
-}
-
-static void ep_mod(int ep, int fd, uint32_t events, void *ptr)
-{
-	struct epoll_event ev = { .events = events, .data.ptr = ptr };
-
-	epoll_ctl(ep, EPOLL_CTL_MOD, fd, &ev);
-}
-
-/* --- the backend --- */
-
-struct served {
-	int fd;
-	enum role role;
-	bool listening, have_hello, writing;
-	uint64_t left, at;	/* bytes still to send; position in the stream */
-	unsigned head_len;	/* bytes of the hello or head seen */
-	unsigned want;		/* of the hello; 0: not known yet */
-	char tail[4];
-	char pending[4096];	/* echo that did not fit */
-	unsigned pending_len;
-};
-
-static uint64_t down_bytes = 64u << 20;
-
-static void served_close(struct served *s)
-{
-	close(s->fd);
-	free(s);
-}
-
-/* Sends what a stream still owes; false when the connection is over. */
-static bool served_push(int ep, struct served *s)
-{
-	while (s->left > 0) {
-		size_t n = s->left < BLOCK ? s->left : BLOCK;
-		ssize_t w = send(s->fd, block + s->at % 251, n, MSG_NOSIGNAL);
-
-		if (w == -1 && errno == EAGAIN) {
-			if (!s->writing)
-				ep_mod(ep, s->fd, EPOLLIN | EPOLLOUT, s);
-			s->writing = true;
-			return true;
-		}
-		if (w <= 0)
-			return false;
-		s->left -= (uint64_t)w;
-		s->at += (uint64_t)w;
-	}
-	return false;
-}
-
-/* Takes the ClientHello off the front; the number of its bytes in these. */
-static size_t served_hello(struct served *s, const unsigned char *bytes, size_t len)
-{
-	size_t used = 0;
-
-	while (used < len && (s->want == 0 || s->head_len < s->want)) {
-		if (s->head_len < 5) {
-			if (s->head_len >= 3)
-				s->tail[s->head_len - 3] = (char)bytes[used];
-			used++;
-			if (++s->head_len == 5)
-				s->want = 5 + ((unsigned)(unsigned char)s->tail[0] << 8 |
-					       (unsigned char)s->tail[1]);
-		} else {
-			size_t n = s->want - s->head_len;
-
-			if (n > len - used)
-				n = len - used;
-			s->head_len += (unsigned)n;
-			used += n;
-		}
-	}
-	s->have_hello = s->want != 0 && s->head_len == s->want;
-	return used;
-}
-
-static bool served_answer(struct served *s, const char *role)
-{
-	char answer[ANSWER_LEN];
-
-	answer_fill(answer, role);
-	return send(s->fd, answer, sizeof(answer), MSG_NOSIGNAL) == ANSWER_LEN;
-}
-
-static bool served_http(struct served *s, const unsigned char *bytes, size_t len)
-{
-	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-				   "Content-Length: 512\r\n\r\n";
-	char out[sizeof(head) - 1 + ANSWER_LEN];
-
-	for (size_t i = 0; i < len; i++) {
-		memmove(s->tail, s->tail + 1, 3);
-		s->tail[3] = (char)bytes[i];
-		if (memcmp(s->tail, "\r\n\r\n", 4) != 0)
-			continue;
-		memcpy(out, head, sizeof(head) - 1);
-		answer_fill(out + sizeof(head) - 1, "http");
-		if (send(s->fd, out, sizeof(out), MSG_NOSIGNAL) != (ssize_t)sizeof(out))
-			return false;
-	}
-	return !memmem(bytes, len, "\r\nConnection: close\r\n", 21);
-}
-
-/* The bytes behind the hello; false when the connection is over. */
-static bool served_bytes(int ep, struct served *s, unsigned char *bytes, size_t len)
-{
-	switch (s->role) {
-	case ROLE_CONN:
-		served_answer(s, "conn");
-		return false;
-	case ROLE_ECHO:
-		if (len == 0)
-			return true;
-		return send(s->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
-	case ROLE_DOWN:
-	case ROLE_SMALL:
-		if (s->left == 0 && s->at == 0)
-			s->left = s->role == ROLE_SMALL ? SMALL : down_bytes;
-		return served_push(ep, s);
-	case ROLE_UP:
-		if (!block_matches(bytes, len, s->at))
-			die("backend: wrong bytes on the way up at %" PRIu64, s->at);
-		s->at += len;
-		if (s->at < down_bytes)
-			return true;
-		served_answer(s, s->at == down_bytes ? "up" : "long");
-		return false;
-	case ROLE_HTTP:
-	case ROLE_COUNT:
-		break;
-	}
-	return false;
-}
-
-static bool served_read(int ep, struct served *s)
-{
-	static unsigned char buf[BLOCK];
-
-	for (int round = 0; round < 4; round++) {
-		ssize_t n = recv(s->fd, buf, sizeof(buf), 0);
-		size_t used = 0;
-
-		if (n == -1)
-			return errno == EAGAIN;
-		if (n == 0)
-			return false;
-		if (s->role == ROLE_HTTP) {
-			if (!served_http(s, buf, (size_t)n))
-				return false;
-			continue;
-		}
-		if (!s->have_hello)
-			used = served_hello(s, buf, (size_t)n);
-		if (s->have_hello && !served_bytes(ep, s, buf + used, (size_t)n - used))
-			return false;
-		if ((size_t)n < sizeof(buf))
-			return true;
-	}
-	return true;
-}
-
-static int serve(int argc, char **argv)
-{
-	struct epoll_event events[EVENTS];
-	int ep = epoll_create1(0);
-
-	for (int i = 1; i < argc; i++) {
-		struct served *s = calloc(1, sizeof(*s));
-		char *eq = strchr(argv[i], '=');
-
-		if (!s || !eq)
-			die("usage: load serve [bytes=N] conn=PORT echo=PORT ...");
-		*eq = '\0';
-		if (strcmp(argv[i], "bytes") == 0) {
-			down_bytes = strtoull(eq + 1, NULL, 10);
-			free(s);
-			continue;
-		}
-		for (s->role = 0; s->role < ROLE_COUNT; s->role++) {
-			if (strcmp(argv[i], role_names[s->role]) == 0)
-				break;
-		}
-		if (s->role == ROLE_COUNT)
-			die("no role \"%s\"", argv[i]);
-		s->listening = true;
-		s->fd = listen_on(eq + 1);
-		ep_add(ep, s->fd, EPOLLIN, s);
-	}
-	puts("ready");
-	fflush(stdout);
-	for (;;) {
-		int n = epoll_wait(ep, events, EVENTS, -1);
-
-		for (int i = 0; i < n; i++) {
-			struct served *s = events[i].data.ptr;
-
-			if (s->listening) {
-				int fd;
-
-				while ((fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK)) != -1) {
-					struct served *c = calloc(1, sizeof(*c));
-
-					if (!c)
-						die("out of memory");
-					c->fd = fd;
-					c->role = s->role;
-					set_nodelay(fd);
-					/* The first bytes are mostly here already. */
-					if (served_read(ep, c))
-						ep_add(ep, fd, c->writing ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
-					else
-						served_close(c);
-				}
-				continue;
-			}
-			if ((events[i].events & EPOLLOUT) && s->left > 0 && !served_push(ep, s)) {
-				served_close(s);
-				continue;
-			}
-			if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !served_read(ep, s))
-				served_close(s);
-		}
-	}
-}
-
-/* --- the clients --- */
 
 enum workload { W_CONN, W_RATE, W_RR, W_DOWN, W_UP, W_IDLE, W_HTTP, W_HTTP_KA, W_HTTP_IDLE, W_COUNT };
 static const char *const workload_names[W_COUNT] = { "conn", "rate", "rr",	"down",	  "up",
@@ -443,6 +60,14 @@ static struct {
 	char first_error[160];
 } g = { .clients = 64, .names = 1, .name = "conn.bench.test", .hello_size = 517, .segment = 1400,
 	.size = 1, .seconds = 2, .rate = 2000, .bytes = 64u << 20 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
 
 static void failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void failed(const char *format, ...)
@@ -555,7 +180,7 @@ static void client_push(struct client *c)
 {
 	while (c->sent < g.bytes) {
 		size_t n = g.bytes - c->sent < BLOCK ? (size_t)(g.bytes - c->sent) : BLOCK;
-		ssize_t w = send(c->fd, block + c->sent % 251, n, MSG_NOSIGNAL);
+		ssize_t w = send(c->fd, block_at(c->sent), n, MSG_NOSIGNAL);
 
 		if (w == -1 && errno == EAGAIN) {
 			client_want_out(c, true);
@@ -593,7 +218,7 @@ static bool client_connected(struct client *c)
 		return false;
 	if (g.workload == W_RR || g.workload == W_IDLE) {
 		c->started = now_ns();
-		return send_all(c, block, g.workload == W_IDLE ? 1 : g.size);
+		return send_all(c, block_at(0), g.workload == W_IDLE ? 1 : g.size);
 	}
 	if (g.workload == W_UP)
 		client_push(c);
@@ -674,7 +299,7 @@ static enum after client_bytes(struct client *c, unsigned char *bytes, size_t le
 		if (c->last) /* the echo ends when we do */
 			return shutdown(c->fd, SHUT_WR) == 0 ? STAY : OVER;
 		c->started = now_ns();
-		return send_all(c, block, g.size) ? STAY : OVER;
+		return send_all(c, block_at(0), g.size) ? STAY : OVER;
 	case W_HTTP:
 	case W_HTTP_KA:
 	case W_HTTP_IDLE:

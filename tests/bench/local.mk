@@ -2,7 +2,11 @@
 # Speed, as ratios against peers in the same run.  Not part of check.
 
 EXTRA_PROGRAMS = tests/bench/load
-tests_bench_load_SOURCES = tests/bench/load.c
+tests_bench_load_SOURCES = \
+	tests/bench/load.c \
+	tests/bench/load.h \
+	tests/bench/load_bytes.c \
+	tests/bench/load_serve.c
 EXTRA_DIST += tests/bench/README.md tests/bench/bench.py tests/bench/extras.py tests/bench/goals.py \
 	tests/bench/measure.py tests/bench/peers.py
 CLEANFILES += tests/bench/load$(EXEEXT)
