@@ -28,6 +28,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The end of the other side is told with what was read before it. */
+enum { EVENTS_IN = EPOLLIN | EPOLLRDHUP };
+
 enum workload { W_CONN, W_RATE, W_RR, W_DOWN, W_UP, W_IDLE, W_HTTP, W_HTTP_KA, W_HTTP_IDLE, W_COUNT };
 static const char *const workload_names[W_COUNT] = { "conn", "rate", "rr",	"down",	  "up",
 						     "idle", "http", "http-ka", "http-idle" };
@@ -149,7 +152,7 @@ static void client_open(struct client *c, uint64_t scheduled)
 	bind(c->fd, (struct sockaddr *)&from, sizeof(from));
 	if (connect(c->fd, (struct sockaddr *)&g.to, sizeof(g.to)) == -1 && errno != EINPROGRESS)
 		die("connect: %s", strerror(errno));
-	ep_add(g.ep, c->fd, EPOLLIN | EPOLLOUT, c);
+	ep_add(g.ep, c->fd, EVENTS_IN | EPOLLOUT, c);
 	g.open++;
 }
 
@@ -163,7 +166,7 @@ static void client_close(struct client *c)
 static void client_want_out(struct client *c, bool want)
 {
 	if (want != c->wants_out)
-		ep_mod(g.ep, c->fd, want ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
+		ep_mod(g.ep, c->fd, want ? EVENTS_IN | EPOLLOUT : EVENTS_IN, c);
 	c->wants_out = want;
 }
 
@@ -237,7 +240,8 @@ static void check_answer(const unsigned char *bytes, uint64_t at, size_t len, co
 
 enum after { AGAIN, STAY, OVER };
 
-static enum after client_http(struct client *c, const unsigned char *bytes, size_t len)
+/* The bytes were peeked at; ended: no more will come. */
+static enum after client_http(struct client *c, const unsigned char *bytes, size_t len, bool ended)
 {
 	const unsigned char *body = memmem(bytes, len, "\r\n\r\n", 4);
 	unsigned char request[HELLO_MAX];
@@ -247,8 +251,12 @@ static enum after client_http(struct client *c, const unsigned char *bytes, size
 		return OVER;
 	}
 	body += 4;
-	if ((size_t)(bytes + len - body) < ANSWER_LEN)
-		return STAY; /* peeked: the rest comes */
+	if ((size_t)(bytes + len - body) < ANSWER_LEN) {
+		if (!ended)
+			return STAY;
+		failed("ended after %zu bytes of %d", (size_t)(bytes + len - body), ANSWER_LEN);
+		return OVER;
+	}
 	check_answer(body, 0, (size_t)(bytes + len - body), "http");
 	if (c->last)
 		return AGAIN;
@@ -282,6 +290,8 @@ static enum after client_bytes(struct client *c, unsigned char *bytes, size_t le
 		g.bytes_moved += len;
 		break;
 	case W_IDLE:
+		if (c->got + len > 1 || !block_matches(bytes, len, c->got))
+			failed("a wrong echo");
 		g.done++;
 		break;
 	case W_RR:
@@ -289,7 +299,7 @@ static enum after client_bytes(struct client *c, unsigned char *bytes, size_t le
 			failed("bytes behind the last echo");
 			break;
 		}
-		if (!block_matches(bytes, len, c->got))
+		if (c->got + len > g.size || !block_matches(bytes, len, c->got))
 			failed("a wrong echo");
 		if (c->got + len < g.size)
 			break;
@@ -314,18 +324,20 @@ static enum after client_end(struct client *c)
 {
 	uint64_t want = g.workload == W_DOWN ? g.bytes : ANSWER_LEN;
 
+	if (g.workload == W_RR || g.workload == W_IDLE)
+		want = g.workload == W_RR ? g.size : 1;
 	if (is_http() && c->last) /* the answer was whole, which is told by 1 */
 		want = 1;
 	if (g.workload == W_RR && c->last && c->got == 0)
 		return OVER;
-	if (c->got != want || g.workload == W_RR || is_idle() || (is_http() && !c->last))
+	if (c->got != want || is_idle())
 		failed("ended after %" PRIu64 " bytes of %" PRIu64, c->got, want);
 	else
 		unit_done(c, now_ns());
 	return AGAIN;
 }
 
-static enum after client_readable(struct client *c)
+static enum after client_readable(struct client *c, bool ended)
 {
 	static unsigned char buf[BLOCK];
 
@@ -343,7 +355,8 @@ static enum after client_readable(struct client *c)
 		if (n == 0)
 			return client_end(c);
 		buf[n] = '\0';
-		after = peek ? client_http(c, buf, (size_t)n) : client_bytes(c, buf, (size_t)n);
+		after = peek ? client_http(c, buf, (size_t)n, ended) :
+			       client_bytes(c, buf, (size_t)n);
 		if (peek && after == AGAIN) {
 			recv(c->fd, buf, (size_t)n, 0);
 			c->got = 1; /* the answer was whole: now its end */
@@ -363,7 +376,7 @@ static void client_event(struct client *c, uint32_t events)
 	else if (c->wants_out && (events & EPOLLOUT))
 		client_push(c);
 	if (after == STAY && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		after = client_readable(c);
+		after = client_readable(c, events & EPOLLRDHUP);
 	if (after == STAY)
 		return;
 	client_close(c);
@@ -389,7 +402,8 @@ static int report(void)
 {
 	double elapsed = (double)(now_ns() - g.begin) / 1e9;
 
-	qsort(g.samples, g.n_samples, sizeof(*g.samples), by_value);
+	if (g.n_samples > 0)
+		qsort(g.samples, g.n_samples, sizeof(*g.samples), by_value);
 	printf("{\"workload\":\"%s\",\"done\":%" PRIu64 ",\"seconds\":%.4f,\"errors\":%" PRIu64
 	       ",\"bytes\":%" PRIu64 ",\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"first_error\":\"",
 	       workload_names[g.workload], g.done, elapsed, g.errors, g.bytes_moved, quantile(0.5),
@@ -422,13 +436,21 @@ static int rate_start(struct client *clients, uint64_t *next, uint64_t now)
 	return *next >= g.deadline ? 100 : (int)((*next - now) / 1000000);
 }
 
-static int idle_wait(void)
+/* Says that all are open, and waits for the end of standard input. */
+static void idle_wait(void)
 {
+	struct epoll_event event;
 	char c;
 
 	printf("{\"ready\":%" PRIu64 ",\"errors\":%" PRIu64 "}\n", g.done, g.errors);
 	fflush(stdout);
-	return read(0, &c, 1) >= 0 && !g.errors ? 0 : 1;
+	if (g.errors)
+		return;
+	if (read(0, &c, 1) == -1)
+		die("standard input: %s", strerror(errno));
+	/* Nothing was asked of them, so whatever is there now is wrong. */
+	if (epoll_wait(g.ep, &event, 1, 0) != 0)
+		failed("a connection that was idle has spoken or ended");
 }
 
 static int run(void)
@@ -456,8 +478,10 @@ static int run(void)
 		/* Idle tunnels are opened some at a time, so that no backlog overflows. */
 		while (is_idle() && opened < g.clients && opened < g.done + 200)
 			client_open(&clients[opened++], 0);
-		if (is_idle() && (g.done >= g.clients || g.errors))
-			return idle_wait();
+		if (is_idle() && (g.done >= g.clients || g.errors)) {
+			idle_wait();
+			break;
+		}
 		if (now > g.deadline && g.open == 0)
 			break;
 		if (now > g.deadline + 20000000000u) {

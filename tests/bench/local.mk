@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# Speed, as ratios against peers in the same run.  Not part of check.
+# Speed, as ratios against peers in the same run.  Not part of check, but for this: load finds
+# every wrong answer.
 
-EXTRA_PROGRAMS = tests/bench/load
+check_PROGRAMS += tests/bench/load
 tests_bench_load_SOURCES = \
 	tests/bench/load.c \
 	tests/bench/load.h \
@@ -9,7 +10,8 @@ tests_bench_load_SOURCES = \
 	tests/bench/load_serve.c
 EXTRA_DIST += tests/bench/README.md tests/bench/bench.py tests/bench/extras.py tests/bench/goals.py \
 	tests/bench/measure.py tests/bench/peers.py
-CLEANFILES += tests/bench/load$(EXEEXT)
+dist_check_SCRIPTS += tests/bench/wrong-answers-fail.py
+TESTS += tests/bench/wrong-answers-fail.py
 
 .PHONY: bench bench-quick
 bench: all tests/bench/load$(EXEEXT)
