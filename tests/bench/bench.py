@@ -21,6 +21,7 @@ README.md beside this file says what the workloads are, and what came out.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -47,6 +48,12 @@ def in_namespace():
         return
     os.environ["BENCH_NETNS"] = "1"
     os.execvp("unshare", (["unshare", "-n"] if os.getuid() == 0 else ["unshare", "-rn"]) + [sys.executable] + sys.argv)
+
+
+def all_descriptors():
+    """What this limit is at most, for all that is started from here."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def train():
@@ -133,6 +140,7 @@ def show(extra):
 def main():
     options = parse()
     in_namespace()
+    all_descriptors()
     workloads = options.only.split(",") if options.only else QUICK if options.quick else list(WORKLOADS)
     server = subprocess.Popen(["taskset", "-c", "1", LOAD, "serve"] + ["%s=%d" % i for i in BACKEND.items()],
                               stdout=subprocess.PIPE, text=True)

@@ -67,9 +67,10 @@ def command(proxy, workload):
     return ["taskset", "-c", "1", LOAD] + args + ["--to", str(to)]
 
 
-def load(proxy, workload, seconds):
+def load(proxy, workload, seconds, more=()):
+    """Ends the run on one wrong answer; more: arguments that count for more than the workload's own."""
     before = proxy.cpu_ns()
-    run = subprocess.run(command(proxy, workload) + ["--seconds", str(seconds)],
+    run = subprocess.run(command(proxy, workload) + ["--seconds", str(seconds)] + list(more),
                          stdout=subprocess.PIPE, text=True, timeout=seconds + 120)
     used = proxy.cpu_ns() - before
     if run.returncode != 0:
@@ -121,21 +122,20 @@ def idle(proxy, tunnels, what="tunnels"):
                   "http": (["http-idle", "--name", "http.bench.test"], HTTP),
                   "egress": (["idle", "--line", "127.0.0.1:%d" % BACKEND["echo"]], EGRESS)}[what]
     warm = {"tunnels": "conn", "http": "http", "egress": "egress"}[what]
-    subprocess.run(command(proxy, warm) + ["--seconds", "0.5"], stdout=subprocess.DEVNULL, check=False)
+    load(proxy, warm, 0.5)
     time.sleep(0.5)
     before = proxy.pss()
     run = subprocess.Popen(["taskset", "-c", "1", LOAD] + args + ["--to", str(proxy.ports[port]), "--clients", str(tunnels)],
                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        answer = json.loads(run.stdout.readline() or '{"errors": 1, "ready": 0}')
-        if answer["errors"] or answer["ready"] != tunnels:
-            if proxy.kind == "teeproxy":
-                raise WrongAnswers("%s: %d of %d idle connections" % (proxy.name, answer["ready"], tunnels))
-            return {"tunnels": answer["ready"], "failed": True}
+        ready = json.loads(run.stdout.readline() or '{"errors": 1, "ready": 0}')
         time.sleep(1)
         peak = proxy.pss()
         run.stdin.close()
-        run.wait()
+        # They were all there, and silent, up to now.
+        told = run.stdout.readline()
+        if run.wait() != 0 or ready["ready"] != tunnels:
+            raise WrongAnswers("%s, %d idle %s: wrong answers: %s" % (proxy.name, tunnels, what, told))
         time.sleep(2)
         after = proxy.pss()
         return {"tunnels": tunnels, "bytes": round((peak - before) / tunnels),
@@ -178,7 +178,7 @@ def tell_callgrind(word, pid):
 
 def count_instructions(proxy, workload, seconds, nth):
     """User instructions a unit: what callgrind counts between two words to it; nth: of its dumps."""
-    subprocess.run(command(proxy, workload) + ["--seconds", "0.3"], stdout=subprocess.DEVNULL, check=False)
+    load(proxy, workload, 0.3)
     pids = [str(p) for p in proxy.pids()]
     for pid in pids:
         tell_callgrind("-z", pid)
