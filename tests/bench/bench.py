@@ -12,7 +12,7 @@ of what two of them cost in the same seconds.  CPU time is /proc/PID/task/*/sche
 proxy's processes, divided by the units that were done.  System calls are counted by strace, user
 instructions by valgrind, each in runs of their own, since both slow things down.
 
-usage: bench.py [--quick] [--only WORKLOAD,...] [--proxies NAME,...] [--json FILE]
+usage: bench.py [--quick] [--only WORKLOAD,... [--whole]] [--proxies NAME,...] [--json FILE]
        bench.py --train		runs teeproxy alone through the workloads, for "make pgo"
 
 README.md beside this file says what the workloads are, and what came out.
@@ -24,18 +24,20 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e", "lib")]
 import extras
-from goals import judge, medians, ratio_to, table
-from measure import LOAD, TEEPROXY, WORKLOADS, counted, idle, load, rounds_of, running
+from goals import beside_one_worker, beside_the_best, judge, table
+from measure import LOAD, TEEPROXY, WORKLOADS, by_kind, counted, idle, load, rounds_of, running
 from peers import BACKEND, LIMIT, Haproxy, Nginx, Teeproxy, find_proxies
 
 QUICK = ["conn", "conn-pq", "rate", "rr-1", "http", "http-ka", "down", "up"]
 QUICK_TUNNELS = 2000
+ROUNDS, QUICK_ROUNDS, TWO_ROUNDS = 20, 7, 8
 SLICE_S = 0.35	# of a proxy: many short ones, since the machine is another after a second
-COUNT_S = 1.5	# while calls or instructions are counted
+COUNT_S = 0.8	# while calls or instructions are counted
 
 
 def in_namespace():
@@ -77,64 +79,115 @@ def parse():
     parser.add_argument("--tunnels", type=int)
     parser.add_argument("--before", help="another teeproxy, measured beside this one")
     parser.add_argument("--calls", action="store_true", help="count system calls and instructions of --only's too")
+    parser.add_argument("--whole", action="store_true", help="all that a full run does, with --only's and --rounds")
     parser.add_argument("--json")
     return parser.parse_args()
 
 
-def beside_time(options, chosen, workloads):
-    """What is not a matter of time: calls, instructions, memory."""
-    extra = {"calls": {}, "instructions": {}, "idle": {}}
-    todo = [] if options.only and not options.calls else ["conn"] if options.quick else workloads
-    for name, proxy in chosen.items():
+class Run:
+    """What a run is to measure, and what it has found so far.
+
+    found goes to the file after each phase, and each phase shows its figures as they come: a run
+    that fails has lost nothing that it had.
+    """
+
+    def __init__(self, options, workloads, chosen):
+        self.options, self.workloads, self.chosen = options, workloads, chosen
+        self.found = {"complete": False, "results": {}, "goals": [], "calls": {}, "instructions": {}, "idle": {},
+                      "idle_http": {}, "idle_egress": {}, "two_workers": {}, "big": {}, "kms": {}}
+        self.began = time.monotonic()
+
+    def phases(self):
+        o = self.options
+        full = o.whole or not (o.only or o.quick)
+        return [side_by_side] + [counts] * (not o.only or o.calls or full) + [memory] * (not o.only or full) + \
+            [two_workers, alone] * full
+
+    def all(self):
+        try:
+            for phase in self.phases():
+                phase(self)
+                self.save(phase.__doc__)
+            self.found["complete"] = True
+        finally:
+            goals = judge(self.found)
+            goals.show()
+            self.found["goals"] = goals.lines
+            self.save("the run, whole" if self.found["complete"] else "the run, broken off")
+
+    def save(self, what):
+        if self.options.json:
+            with open(self.options.json + ".new", "w") as out:
+                json.dump(self.found, out, indent=1)
+            os.rename(self.options.json + ".new", self.options.json)
+        print("# after %.0f s: %s" % (time.monotonic() - self.began, what), flush=True)
+
+
+def rounds_and_table(run, proxies, results, rounds, last):
+    """last: makes the last column of results."""
+    for kind, todo in by_kind(run.workloads):
+        try:
+            rounds_of(list(proxies.values()), kind, todo, rounds, run.options.seconds or SLICE_S, results)
+        finally:
+            table(results, todo, last(results))
+        run.save("%d rounds of %s: %s" % (rounds, ", ".join(todo), ", ".join(proxies)))
+
+
+def side_by_side(run):
+    """all proxies side by side"""
+    rounds_and_table(run, run.chosen, run.found["results"], run.options.rounds or (QUICK_ROUNDS if run.options.quick else ROUNDS),
+                     beside_the_best)
+
+
+def counts(run):
+    """system calls and instructions"""
+    print("\nsystem calls and user instructions a unit")
+    for name, proxy in run.chosen.items():
+        if proxy.kind == "direct":
+            continue
+        calls, instructions = counted(proxy, ["conn"] if run.options.quick and not run.options.calls else run.workloads, COUNT_S)
+        run.found["calls"][name], run.found["instructions"][name] = calls, instructions
+        for w in run.workloads:
+            if w in calls or w in instructions:
+                row = calls.get(w, {"calls": "-", "by_name": ""})
+                print("%-10s %-14s %8s calls %9s instructions  %s" % (w, name, row["calls"], instructions.get(w, "-"), row["by_name"]))
+        run.save("of " + name)
+
+
+def memory(run):
+    """memory a connection"""
+    print("\nmemory: growth in bytes an idle connection, and the share given back after")
+    quick = run.options.quick
+    for name, proxy in run.chosen.items():
         if proxy.kind in ("direct", "nginx-shared"):
             continue
-        extra["calls"][name], extra["instructions"][name] = counted(proxy, todo, COUNT_S)
-        if not options.only:
+        with running([proxy], "plain"):
+            run.found["idle"][name] = idle(proxy, run.options.tunnels or (QUICK_TUNNELS if quick else LIMIT))
+            print("%-13s %-14s %s" % ("idle tunnels", name, run.found["idle"][name]), flush=True)
+        for what in () if quick else ("http", "egress") if proxy.kind == "teeproxy" else ("http",):
             with running([proxy], "plain"):
-                extra["idle"][name] = idle(proxy, options.tunnels or (QUICK_TUNNELS if options.quick else LIMIT))
-        print("# %s: calls, instructions, memory" % name, flush=True)
-    return extra
+                run.found["idle_" + what][name] = idle(proxy, QUICK_TUNNELS, what)
+                print("%-13s %-14s %s" % ("kept " + what, name, run.found["idle_" + what][name]), flush=True)
 
 
-def two_workers(options, chosen, workloads):
-    """teeproxy with one worker beside everyone who has two."""
-    both = {"teeproxy": chosen["teeproxy"]}
-    for name, proxy in chosen.items():
+def two_workers(run):
+    """teeproxy with one worker beside everyone who has two"""
+    if "teeproxy" not in run.chosen:
+        return
+    both = {"teeproxy": run.chosen["teeproxy"]}
+    for name, proxy in run.chosen.items():
         if isinstance(proxy, (Teeproxy, Haproxy, Nginx)) and proxy.kind != "nginx-shared" and name != "before":
             both[name + " x2"] = type(proxy)(proxy.binary, name + " x2", workers=2)
-    return rounds_of(both, workloads, options.rounds or 8, options.seconds or SLICE_S)
+    rounds_and_table(run, both, run.found["two_workers"], run.options.rounds or TWO_ROUNDS, beside_one_worker)
 
 
-def more(options, chosen, workloads):
-    """What only a full run does."""
-    ours = chosen.get("teeproxy")
-    if not ours:
-        return {}
-    found = {"two_workers": two_workers(options, chosen, workloads), "big": extras.big_configuration(), "kms": extras.kms()}
-    for what in ("egress", "http"):
-        with running([ours], "plain"):
-            found["idle_" + what] = idle(ours, QUICK_TUNNELS, what)
-    return found
-
-
-def show(extra):
-    for what in ("calls", "instructions"):
-        for name, rows in extra[what].items():
-            for w, row in rows.items():
-                print("%-13s %-13s %-9s %s" % (what, name, w, "%8.2f  %s" % (row["calls"], row["by_name"]) if what == "calls" else "%8s" % row))
-    for name, row in extra["idle"].items():
-        print("idle tunnels  %-13s %s" % (name, row))
-    two = extra.get("two_workers", {})
-    for name, rows in two.items():
-        for w in rows:
-            ratio = ratio_to(rows[w], two["teeproxy"][w]) if name != "teeproxy" and w in two["teeproxy"] else None
-            if ratio:
-                m = medians(rows[w])
-                print("two workers   %-15s %-9s CPU %9.1f us, %8.1f units/s, p99 %6.0f us; CPU %.2f (%.2f to %.2f) of teeproxy's with one" %
-                      ((name, w, m["cpu_us"], m["rate"], m["p99"]) + ratio))
-    for what in ("idle_egress", "idle_http", "big", "kms"):
-        if what in extra:
-            print("%-13s teeproxy      %s" % (what, extra[what]))
+def alone(run):
+    """what no peer does"""
+    if "teeproxy" not in run.chosen:
+        return
+    for what, measure in ("big", extras.big_configuration), ("kms", extras.kms):
+        run.found[what] = measure()
+        print("%-10s teeproxy       %s" % (what, run.found[what]), flush=True)
 
 
 def main():
@@ -148,24 +201,12 @@ def main():
     try:
         if options.train:
             train()
-            return
-        chosen = find_proxies(TEEPROXY, options.proxies.split(",") if options.proxies else None, options.haproxy, options.before)
-        results = rounds_of(chosen, workloads, options.rounds or (7 if options.quick else 24),
-                            options.seconds or SLICE_S)
-        table(results, workloads)
-        sys.stdout.flush()
-        extra = beside_time(options, chosen, workloads)
-        if not options.only and not options.quick:
-            extra.update(more(options, chosen, workloads))
+        else:
+            Run(options, workloads, find_proxies(TEEPROXY, options.proxies.split(",") if options.proxies else None,
+                                                 options.haproxy, options.before)).all()
     finally:
         server.kill()
         server.wait()
-    show(extra)
-    goals = judge(results, extra)
-    goals.show()
-    if options.json:
-        with open(options.json, "w") as out:
-            json.dump({"results": results, "goals": goals.lines, **extra}, out, indent=1)
 
 
 main()

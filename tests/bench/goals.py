@@ -2,6 +2,7 @@
 """What the figures of a run are worth: ratios to the peers, and the goals."""
 
 import statistics
+import sys
 
 # Proxies that no ratio is taken to: no peers, or no like of what the others do (README.md).
 NO_PEERS = ("teeproxy", "before", "direct", "nginx-shared")
@@ -31,19 +32,39 @@ def ratio_to_best(results, workload, name="teeproxy", only=lambda peer: True):
     return max(found) if found else None
 
 
-def table(results, workloads):
-    print("\nmedians over rounds; CPU in us a unit (ms a GB for down and up); ratio: of CPU to each round's of the best peer,"
-          "\nits median and quartiles")
-    print("%-10s %-14s %10s %9s %9s %9s %9s  %s" % ("workload", "proxy", "units/s", "CPU", "p50 us", "p99 us", "p99.9 us", "ratio"))
+TABLE = "%-10s %-14s %10s %9s %9s %9s %9s  %s"
+HEAD = ("units/s", "CPU", "p50 us", "p99 us", "p99.9 us")
+
+
+def table(results, workloads, told, what="ratio"):
+    """Medians over the rounds: CPU in us a unit, ms a GB for down and up; told(name, workload): of the last column."""
+    print("\n" + TABLE % (("workload", "proxy") + HEAD + (what,)))
     for w in workloads:
         for name, rows in results.items():
             if not rows.get(w):
                 continue
             m, bulk = medians(rows[w]), w in ("down", "up")
-            best = ratio_to_best(results, w, name) if name in ("teeproxy", "before") else None
-            print("%-10s %-14s %10s %9.1f %9.0f %9.0f %9.0f  %s" %
-                  (w, name, "%.2f GB" % m["rate"] if bulk else "%.0f" % m["rate"], m["cpu_us"] / 1000 if bulk else m["cpu_us"],
-                   m["p50"], m["p99"], m["p999"], "%.2f (%.2f to %.2f) %s" % best if best else ""))
+            print(TABLE % (w, name, "%.2f GB" % m["rate"] if bulk else "%.0f" % m["rate"],
+                           "%.1f" % (m["cpu_us"] / 1000 if bulk else m["cpu_us"]),
+                           "%.0f" % m["p50"], "%.0f" % m["p99"], "%.0f" % m["p999"], told(name, w)))
+    sys.stdout.flush()
+
+
+def beside_the_best(results):
+    """The last column of who is measured beside peers."""
+    def told(name, workload):
+        best = ratio_to_best(results, workload, name) if name in ("teeproxy", "before") else None
+        return "%.2f (%.2f to %.2f) %s" % best if best else ""
+    return told
+
+
+def beside_one_worker(results):
+    """The last column of who has two workers: to teeproxy with one."""
+    def told(name, workload):
+        one = results["teeproxy"].get(workload)
+        ratio = ratio_to(results[name][workload], one) if one and name != "teeproxy" else None
+        return "%.2f (%.2f to %.2f)" % ratio if ratio else ""
+    return told
 
 
 def routes_each_request(peer):
@@ -87,13 +108,14 @@ class Goals:
                                                    " (%s)" % l["more"] if l["more"] else ""))
 
 
-def judge(results, extra):
-    g = Goals()
+def judge(found):
+    """found: by the names that the JSON has."""
+    g, results = Goals(), found["results"]
     g.ratio("new connection, 517-byte hello", 0.92, results, "conn")
     g.ratio("new connection, 1,800-byte hello", 0.92, results, "conn-pq")
-    calls = extra["calls"].get("teeproxy", {})
+    calls = found["calls"].get("teeproxy", {})
     g.add("new connection: system calls", 13, calls["conn"]["calls"] if "conn" in calls else None)
-    g.add("new connection: user instructions", 8000, extra["instructions"].get("teeproxy", {}).get("conn"))
+    g.add("new connection: user instructions", 8000, found["instructions"].get("teeproxy", {}).get("conn"))
     g.ratio("round trip of 1 byte", 0.97, results, "rr-1")
     g.ratio("round trip of 1 KiB", 0.97, results, "rr-1k")
     g.ratio("HTTP, new connection", 0.95, results, "http", routes_each_request)
@@ -103,16 +125,16 @@ def judge(results, extra):
     small = calls.get("down-48k", {}).get("by_name")
     g.add("under 64 KiB: calls that plain copying would not make", 0,
           None if small is None else sum(small.get(c, 0) for c in ("splice", "pipe2", "fcntl")))
-    idle = extra["idle"].get("teeproxy", {})
+    idle = found["idle"].get("teeproxy", {})
     g.add("idle tunnel: bytes", 1024, idle.get("bytes"))
     g.add("idle tunnel: share kept after a peak", 0.1, round(1 - idle["given_back"], 3) if "given_back" in idle else None)
-    look, big = extra["instructions"].get("teeproxy", {}), extra.get("big", {})
+    look, big = found["instructions"].get("teeproxy", {}), found["big"]
     g.add("100,000 names: instructions to those with 10", 1.05,
           round(look["names"] / look["names-10"], 3) if look.get("names") and look.get("names-10") else None)
     for what, goal in (("check_s", 1), ("start_s", 1), ("check_mb", 100), ("start_mb", 100)):
         g.add("100,000 rules: %s" % what, goal, big.get(what))
     g.ratio("1,000 regexes", 0.80, results, "regexes")
-    two = extra.get("two_workers", {})
+    two = found["two_workers"]
     for w in ("conn", "rr-1", "http-ka"):
         ratio = ratio_to(two["teeproxy x2"][w], two["teeproxy"][w]) if w in two.get("teeproxy x2", {}) else None
         g.add("two workers, %s: CPU to one worker's" % w, 1.1, ratio and ratio[0], ratio and "%.2f to %.2f" % ratio[1:])

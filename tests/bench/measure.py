@@ -56,6 +56,13 @@ def kind_of(workload):
     return workload if workload in RULES else "plain"
 
 
+def by_kind(workloads):
+    """(kind, workloads) for each configuration that these need."""
+    workloads = list(workloads)
+    for kind in dict.fromkeys(map(kind_of, workloads)):
+        yield kind, [w for w in workloads if kind_of(w) == kind]
+
+
 def command(proxy, workload):
     args, port, _ = WORKLOADS[workload]
     if proxy.kind == "direct":
@@ -100,20 +107,15 @@ def running(proxies, kind, under=(), gently=False):
             proxy.stop(gently)
 
 
-def rounds_of(chosen, workloads, rounds, seconds):
-    """Rows of each proxy and workload, one a round: row i of all proxies is from the same seconds."""
-    results = {n: {} for n in chosen}
-    for kind in dict.fromkeys(kind_of(w) for w in workloads):
-        todo = [w for w in workloads if kind_of(w) == kind]
-        mine = [p for p in chosen.values() if not all(skipped(p, w) for w in todo)]
-        with running(mine, kind):
-            for r in range(rounds):
-                for w in todo:
-                    for proxy in mine if r % 2 == 0 else reversed(mine):
-                        if not skipped(proxy, w):
-                            results[proxy.name].setdefault(w, []).append(load(proxy, w, seconds))
-        print("# %d rounds of %s: %s" % (rounds, ", ".join(todo), ", ".join(p.name for p in mine)), flush=True)
-    return results
+def rounds_of(proxies, kind, workloads, rounds, seconds, results):
+    """Adds a row a round to results, by proxy and workload: row i of all proxies is from the same seconds."""
+    mine = [p for p in proxies if not all(skipped(p, w) for w in workloads)]
+    with running(mine, kind):
+        for r in range(rounds):
+            for w in workloads:
+                for proxy in mine if r % 2 == 0 else reversed(mine):
+                    if not skipped(proxy, w):
+                        results.setdefault(proxy.name, {}).setdefault(w, []).append(load(proxy, w, seconds))
 
 
 def idle(proxy, tunnels, what="tunnels"):
@@ -200,9 +202,7 @@ CALLGRIND = ["valgrind", "--tool=callgrind", "--trace-children=yes", "--callgrin
 def counted(proxy, workloads, seconds):
     """(system calls, instructions) by workload; what does not start in time under valgrind has no figure."""
     calls, instructions = {}, {}
-    mine = [w for w in workloads if not skipped(proxy, w)]
-    for kind in dict.fromkeys(kind_of(w) for w in mine):
-        todo = [w for w in mine if kind_of(w) == kind]
+    for kind, todo in by_kind(w for w in workloads if not skipped(proxy, w)):
         if shutil.which("strace"):
             with running([proxy], kind):
                 for w in todo:
