@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What no peer does: a configuration of 100,000 rules, and KMS before the tests' stand-in of AWS."""
 
+import functools
 import os
 import shutil
 import statistics
 import subprocess
+import tempfile
 import threading
 import time
 
-from measure import TEEPROXY, count_calls
+from measure import CALLGRIND, TEEPROXY, count_calls, count_instructions
 from peers import Teeproxy
 
-KMS_REQUESTS, KMS_CLIENTS, KMS_KEPT = 400, 4, 200
+KMS_REQUESTS, KMS_ROUNDS, KMS_CLIENTS, KMS_KEPT = 100, 12, 4, 200
 
 
 def peak_mb(pids):
@@ -52,9 +54,18 @@ def big_configuration(tries=3):
 class Kms:
     """mode kms: GenerateDataKey over kept connections, each answer opened with the enclave's own key."""
 
-    def __init__(self):
-        from kms_test import World
-        self.world = World(workers=1, level="error")
+    def __init__(self, workers=1, under=()):
+        """On core 0, and its second worker on core 1 as other proxies'; under: a command that runs it."""
+        import kms_test
+        whole = kms_test.Teeproxy
+        kms_test.Teeproxy = functools.partial(whole, wrap=under)
+        try:
+            self.world = kms_test.World(workers=workers, level="error", rest="global sandbox off" if under else "")
+        finally:
+            kms_test.Teeproxy = whole
+        for pid in self.pids():
+            for task in os.listdir("/proc/%d/task" % pid):
+                os.sched_setaffinity(int(task), {0} if workers == 1 else {0, 1})
 
     def pids(self):
         return [self.world.proxy.pid] + self.world.proxy.engines()
@@ -75,7 +86,7 @@ class Kms:
         out = client.output("GenerateDataKey", key_spec="AES_256", recipient=k.snake_field)
         return k, out
 
-    def run(self, requests=KMS_REQUESTS, clients=KMS_CLIENTS):
+    def run(self, requests, clients=KMS_CLIENTS):
         """Seconds that each request took."""
         times, answers = [], []
 
@@ -95,6 +106,13 @@ class Kms:
             raise SystemExit("kms: %d requests, %d answers, %d keys" % (requests, len(times), len(keys)))
         return times
 
+    def slice(self):
+        """A row as other workloads' rounds have, and the seconds that each request took."""
+        used, began = self.cpu_us(), time.monotonic()
+        times = self.run(KMS_REQUESTS)
+        return {"rate": len(times) / (time.monotonic() - began), "cpu_us": (self.cpu_us() - used) / len(times),
+                **quantiles(times)}, times
+
     def memory(self):
         """Bytes for each connection that has asked once and is kept."""
         before, kept = self.pss(), []
@@ -112,16 +130,44 @@ class Kms:
         self.world.proxy.stop()
 
 
+def quantiles(times):
+    """In microseconds."""
+    times = sorted(times)
+    return {name: round(times[int(q * (len(times) - 1))] * 1e6) for name, q in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
+
+
+def kms_instructions():
+    """A request's; None without valgrind."""
+    if not shutil.which("valgrind"):
+        return None
+    with tempfile.TemporaryDirectory(prefix="bench-kms-") as directory:
+        one = Kms(under=[a.replace("cg.", directory + "/cg.") for a in CALLGRIND])
+        one.run(20)
+        found = count_instructions(one.pids(), directory, 1, lambda: len(one.run(60)))
+        one.stop()
+        return found
+
+
 def kms():
-    one = Kms()
-    one.run(100)
-    used, began = one.cpu_us(), time.monotonic()
-    times = sorted(one.run())
-    result = {"rate": round(len(times) / (time.monotonic() - began)),
-              "cpu_us": round((one.cpu_us() - used) / len(times), 1),
-              "p50": round(statistics.median(times) * 1e6), "p99": round(times[len(times) * 99 // 100] * 1e6)}
+    """({name: what was found}, {name: rows}), with one worker and with two, round by round; clients and AWS on core 1."""
+    os.sched_setaffinity(0, {1})
+    both = {"teeproxy": Kms(), "teeproxy x2": Kms(workers=2)}
+    rows, times = {name: [] for name in both}, {name: [] for name in both}
+    for one in both.values():
+        one.run(100)
+    for r in range(KMS_ROUNDS):
+        for name in both if r % 2 == 0 else reversed(both):
+            row, took = both[name].slice()
+            rows[name].append(row)
+            times[name] += took
+    found = {name: {**{k: round(statistics.median(row[k] for row in rows[name]), 1) for k in ("rate", "cpu_us")},
+                    **quantiles(times[name])} for name in both}
+    one = both["teeproxy"]
     if shutil.which("strace"):
-        result.update(count_calls(one.pids(), one.world.dir, lambda: len(one.run(100))))
-    result["bytes_a_kept_connection"] = one.memory()
-    one.stop()
-    return result
+        found["teeproxy"].update(count_calls(one.pids(), one.world.dir, lambda: len(one.run(100))))
+    found["teeproxy"]["bytes_a_kept_connection"] = one.memory()
+    for other in both.values():
+        other.stop()
+    found["teeproxy"]["instructions"] = kms_instructions()
+    os.sched_setaffinity(0, {0, 1})
+    return found, rows

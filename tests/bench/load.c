@@ -433,7 +433,10 @@ static int rate_start(struct client *clients, uint64_t *next, uint64_t now)
 		client_open(&clients[i], *next);
 		*next += step;
 	}
-	return *next >= g.deadline ? 100 : (int)((*next - now) / 1000000);
+	if (*next < g.deadline)
+		return (int)((*next - now) / 1000000);
+	/* Not longer than to the end, or the time that is told would not be the rate's. */
+	return now < g.deadline ? (int)((g.deadline - now) / 1000000) + 1 : 100;
 }
 
 /* Says that all are open, and waits for the end of standard input. */

@@ -37,6 +37,9 @@ WORKLOADS = {
     "egress": (["conn", "--line", "127.0.0.1:%d" % BACKEND["conn"]] + MANY, EGRESS, "done"),
 }
 
+# At its own rate nothing but a queue would be counted before a proxy that strace or valgrind slows down.
+SLOWED = {"rate": ["--rate", "100"]}
+
 # sniproxy looks a name up by trying every pattern and does not route each request of a kept
 # connection, so it is left out where that is the question; only teeproxy has egress.
 SKIP = {("sniproxy", "http-ka"), ("sniproxy", "names"), ("direct", "names"), ("direct", "names-10"),
@@ -178,17 +181,15 @@ def tell_callgrind(word, pid):
         pass  # a process that is not under valgrind's eye: it counts nothing
 
 
-def count_instructions(proxy, workload, seconds, nth):
-    """User instructions a unit: what callgrind counts between two words to it; nth: of its dumps."""
-    load(proxy, workload, 0.3)
-    pids = [str(p) for p in proxy.pids()]
+def count_instructions(pids, directory, nth, what):
+    """User instructions of these processes while what() runs, whose units divide them; nth: of callgrind's dumps."""
     for pid in pids:
-        tell_callgrind("-z", pid)
-    units = load(proxy, workload, seconds)["units"]
+        tell_callgrind("-z", str(pid))
+    units = what()
     total = 0
     for pid in pids:
-        tell_callgrind("-d", pid)
-        dump = os.path.join(proxy.dir, "cg.%s.%d" % (pid, nth))
+        tell_callgrind("-d", str(pid))
+        dump = os.path.join(directory, "cg.%d.%d" % (pid, nth))
         for line in open(dump) if os.path.exists(dump) else ():
             if line.startswith(("totals:", "summary:")):
                 total += int(line.split()[1])
@@ -206,22 +207,22 @@ def counted(proxy, workloads, seconds):
         if shutil.which("strace"):
             with running([proxy], kind):
                 for w in todo:
-                    calls[w] = count_calls(proxy.pids(), proxy.dir, lambda: load(proxy, w, seconds)["units"])
+                    calls[w] = count_calls(proxy.pids(), proxy.dir, lambda: load(proxy, w, seconds, SLOWED.get(w, ()))["units"])
         if not shutil.which("valgrind"):
             continue
         try:
             with running([proxy], kind, under=CALLGRIND):
-                for nth, w in enumerate(todo):
-                    # At a rate that valgrind cannot keep up with, nothing but the queue would be measured.
-                    if w == "rate":
-                        continue
+                nth = 1
+                for w in todo:
                     try:
-                        instructions[w] = count_instructions(proxy, w, seconds, nth + 1 - ("rate" in todo[:nth]))
+                        load(proxy, w, 0.3, SLOWED.get(w, ()))
+                        instructions[w] = count_instructions(proxy.pids(), proxy.dir, nth,
+                                                             lambda: load(proxy, w, seconds, SLOWED.get(w, ()))["units"])
+                        nth += 1
                     except WrongAnswers as e:
                         if proxy.kind == "teeproxy":
                             raise
                         print("# under valgrind: %s" % str(e).strip())
-                        break  # what it dumps from here on is not numbered as nth is
         except NotStarted:
             print("# %s does not start in time under valgrind: %s has no instructions" % (proxy.name, ", ".join(todo)))
     return calls, instructions
