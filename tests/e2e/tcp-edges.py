@@ -190,30 +190,31 @@ def a_reset_of_the_server_costs_the_client_nothing_of_the_answer_before_it():
 		equal(hashlib.sha256(got + read_all(s)).digest(), hashlib.sha256(ANSWER).digest())
 
 
-UPLOAD = os.urandom(1 << 20) * 24	# more than all buffers on the way take
+UPLOAD = os.urandom(1 << 20)
 
 
 @contextlib.contextmanager
 def blocked_upload(port):
 	"""A client whose upload stands still, and what becomes of it: None when all of it was sent."""
 	with dial(port) as s:
-		result = []
+		result, sent, stands = [], [0], threading.Event()
 
 		def upload():
 			try:
-				for at in range(0, len(UPLOAD), 65536):
-					s.sendall(UPLOAD[at:at + 65536])
-					sent[0] = at
+				while not stands.is_set():	# how much buffers take is the kernel's secret
+					s.sendall(UPLOAD[:65536])
+					sent[0] += 65536
+				s.sendall(UPLOAD)
 				result.append(None)
 			except OSError as e:
 				result.append(e)
-		sent = [0]
 		thread = threading.Thread(target=upload, daemon=True)
 		thread.start()
 		still = -1
 		while sent[0] != still:	# nothing was sent for half a second
 			still = sent[0]
 			time.sleep(0.5)
+		stands.set()
 		true(thread.is_alive(), "the upload stands still")
 		yield s, thread, result
 		thread.join(WAIT)
