@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a peer must not notice of how bytes and ends are told to us: urgent bytes, ends that come
 with the last bytes, half-open tunnels, descriptors on a Unix socket, clients that keep silent."""
-import array, os, struct, sys
+import array, fcntl, os, struct, sys, termios
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
 
@@ -80,6 +80,7 @@ proxy = Teeproxy('''
 	frontend tell mode tcp { listen 127.0.0.1:$TELL; default -> $TELL_SERVER }
 	frontend break mode tcp { listen 127.0.0.1:$BREAK; default -> $BREAKER }
 	frontend refuse mode tcp { listen 127.0.0.1:$REFUSE; default -> $REFUSER }
+	frontend here mode tcp { listen unix:$DIR/refuse.sock; default -> $REFUSER }
 	frontend wait mode tcp { listen 127.0.0.1:$WAITS; default -> $WAITER }
 	frontend local mode tcp { listen unix:$DIR/local.sock; default -> $TELL_SERVER }
 	frontend tls mode https { listen 127.0.0.1:$TLS; timeout hello 2s; sni k.test -> $SECURE }
@@ -251,6 +252,30 @@ def who_refuses_an_upload_that_stands_still_is_heard():
 		equal(s.recv(100), b"")	# a reset would raise
 		thread.join(WAIT)
 		equal(result, [None])	# what was still on its way was taken, and the client not cut
+
+
+def is_left(s):
+	"""Whether of what this Unix socket has sent something is not read, nor will be soon."""
+	begun = time.monotonic()
+	while array.array("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]:
+		if time.monotonic() > begun + 0.5:
+			return True
+		time.sleep(0.001)
+	return False
+
+
+@case
+def what_a_refused_client_still_says_is_taken_though_little_of_it_had_waited():
+	with connect_to("unix:%s/refuse.sock" % DIR) as s:
+		while not is_left(s):	# each piece is read, but for the first behind a pump that holds bytes
+			s.sendall(UPLOAD[:15000])
+		word.release()
+		equal(read_all(s), b"no")
+		for _ in range(5):
+			time.sleep(0.1)
+			s.sendall(b"more of it")
+		proxy.wait_log("frontend=here .*bytes_down=2 reason=server_error")
+		equal(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)	# no reset for words unread
 
 
 @case
