@@ -15,7 +15,7 @@ WORKLOADS = {
 	"conn": (["conn"], 512),
 	"conn, a hello in two segments": (["conn", "--hello", "1800"], 512),
 	"conn behind a line": (["conn", "--line", "127.0.0.1:1"], 512),
-	"rate": (["rate", "--rate", "200"], 512),
+	"rate": (["rate", "--rate", "200", "--clients", "100"], 512),
 	"rr": (["rr"], 1),
 	"rr of 1 KiB": (["rr", "--size", "1024"], 1024),
 	"down": (["down", "--bytes", str(BULK)], BULK),
@@ -25,7 +25,16 @@ WORKLOADS = {
 	"idle": (["idle"], 1),
 	"http-idle": (["http-idle"], 512),
 }
-word, ended, numbers = threading.Event(), threading.Semaphore(0), itertools.count(1)
+
+
+class Wrong:
+	"""What the server of one run does wrong, and where its connections stand."""
+
+	def __init__(self, what):
+		self.what = what
+		self.word = threading.Event()		# from the test: idle ones end now
+		self.ended = threading.Semaphore(0)	# to the test: one has
+		self.numbers = itertools.count(1)
 
 
 def answer(role):
@@ -68,15 +77,15 @@ def take_hello(s, line):
 
 
 def end(s, wrong):
-	if wrong in ("ends early", "ends when idle"):
-		if wrong == "ends when idle":
-			word.wait(WAIT)
+	if wrong.what in ("ends early", "ends when idle"):
+		if wrong.what == "ends when idle":
+			wrong.word.wait(WAIT)
 		s.shutdown(socket.SHUT_WR)
 		# FIN_WAIT2, or more: the client's kernel has it.
 		until(lambda: s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in (5, 7), "the end has come")
-		ended.release()
+		wrong.ended.release()
 		read_all(s)
-	if wrong == "cut":
+	if wrong.what == "cut":
 		s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 		s.close()
 
@@ -96,12 +105,12 @@ def serve_echo(s, args, size, said, wrong):
 			equal(exactly(s, size), STREAM[:size])
 		except EOFError:
 			return end(s, wrong)	# the client ends when its time is over
-		if args[0] == "idle" and wrong == "ends early" and next(numbers) % CLIENTS == 0:
+		if args[0] == "idle" and wrong.what == "ends early" and next(wrong.numbers) % CLIENTS == 0:
 			# One is silent until the others have ended, so that not all are there yet.
 			for _ in range(CLIENTS - 1):
-				ended.acquire(timeout=WAIT)
+				wrong.ended.acquire(timeout=WAIT)
 		s.sendall(said)
-		if wrong not in (None, "cut"):
+		if wrong.what not in (None, "cut"):
 			return end(s, wrong)
 
 
@@ -111,13 +120,13 @@ def serve_http(s, said, wrong):
 		while not request.endswith(b"\r\n\r\n"):
 			request += exactly(s, 1)
 		s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
-		if b"Connection: close" in request or wrong not in (None, "cut"):
+		if b"Connection: close" in request or wrong.what not in (None, "cut"):
 			return end(s, wrong)
 
 
 def serve(s, name, wrong):
 	args, size = WORKLOADS[name]
-	said = what_is_said(args[0], size, wrong)
+	said = what_is_said(args[0], size, wrong.what)
 	if args[0].startswith("http"):
 		serve_http(s, said, wrong)
 	elif args[0] in ("rr", "idle"):
@@ -126,13 +135,12 @@ def serve(s, name, wrong):
 		serve_once(s, args, said, wrong)
 
 
-def load(name, wrong=None, while_idle=lambda: None):
+def load(name, what=None, while_idle=lambda wrong: None):
 	"""Runs this workload; its status and its report.  It ends by itself 20 s after its time."""
-	args, _ = WORKLOADS[name]
-	while ended.acquire(blocking=False):
-		pass
+	args, wrong = WORKLOADS[name][0], Wrong(what)
 	server = Server(lambda s, _: serve(s, name, wrong), "tcp:127.0.0.1:0")
-	run = subprocess.Popen([LOAD] + args + ["--to", server.address.split(":")[2], "--clients", str(CLIENTS), "--seconds", "0.1"],
+	run = subprocess.Popen([LOAD, args[0], "--to", server.address.split(":")[2], "--clients", str(CLIENTS),
+				"--seconds", "0.1"] + args[1:],
 			       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 	at_exit(run.kill)
 	with run:
@@ -140,7 +148,7 @@ def load(name, wrong=None, while_idle=lambda: None):
 			ready = json.loads(run.stdout.readline())
 			if not ready["errors"]:
 				equal(ready["ready"], CLIENTS)
-				while_idle()
+				while_idle(wrong)
 		run.stdin.close()
 		told = json.loads(run.stdout.readline())
 	server.stop()
@@ -198,12 +206,11 @@ def an_end_before_its_time_fails():
 
 @case
 def an_idle_connection_that_ends_fails():
-	def let_them_end():
-		word.set()
+	def let_them_end(wrong):
+		wrong.word.set()
 		for _ in range(CLIENTS):
-			true(ended.acquire(timeout=WAIT), "the ends have come")
+			true(wrong.ended.acquire(timeout=WAIT), "the ends have come")
 	for name in ("idle", "http-idle"):
-		word.clear()
 		status, told = load(name, "ends when idle", let_them_end)
 		equal((status, told["first_error"]), (1, "a connection that was idle has spoken or ended"), name)
 
