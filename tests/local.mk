@@ -35,6 +35,7 @@ unit_tests = \
 	tests/unit/test_engine_sources \
 	tests/unit/test_engine_timers \
 	tests/unit/test_log_log \
+	tests/unit/test_net_dial \
 	tests/unit/test_net_local \
 	tests/unit/test_net_race \
 	tests/unit/test_net_resolve \
@@ -98,6 +99,9 @@ tests_unit_test_engine_timers_LDADD = $(unit_ldadd)
 
 tests_unit_test_log_log_SOURCES = tests/unit/test_log_log.c
 tests_unit_test_log_log_LDADD = $(unit_ldadd)
+
+tests_unit_test_net_dial_SOURCES = tests/unit/test_net_dial.c
+tests_unit_test_net_dial_LDADD = $(unit_ldadd)
 
 tests_unit_test_net_local_SOURCES = tests/unit/test_net_local.c
 tests_unit_test_net_local_LDADD = $(unit_ldadd)

@@ -206,13 +206,18 @@ static void dial_options(int fd, int family, bool speaks, uint32_t timeout_ms)
 {
 	const uint32_t ms = timeout_ms ? timeout_ms : VSOCK_UNBOUND_MS;
 	const struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
-	const int one = 1, zero = 0;
+	const int one = 1;
 
 	/* Without it the kernel gives up after 2 s whatever our own limit is. */
 	if (family == AF_VSOCK)
 		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &tv, sizeof(tv));
-	else if (speaks) /* the first bytes carry the third ACK of the handshake, and later ones theirs */
-		setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof(zero));
+	/*
+	 * Of a socket that connects this option says that words follow at once: the first bytes
+	 * carry the third ACK of the handshake (tcp_rcv_synsent_state_process).  So does TCP_QUICKACK
+	 * off, but not past a net_dial_again().
+	 */
+	else if (speaks)
+		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof(one));
 	else if (family == AF_INET || family == AF_INET6)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
@@ -242,6 +247,23 @@ int net_dial_to_speak(const struct address *a, int *ret_fd)
 	int r = net_sockaddr_from(a, &sa);
 
 	return r < 0 ? r : dial_once(&sa, true, 0, ret_fd);
+}
+
+int net_dial_again(int fd, const struct address *a)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	struct net_sockaddr sa, peer = { .len = sizeof(peer.storage) };
+	int r = net_sockaddr_from(a, &sa);
+
+	if (r < 0)
+		return r;
+	/* Who still waits for an acknowledgement has a peer. */
+	if (getpeername(fd, (struct sockaddr *)&peer.storage, &peer.len) == 0 || errno != ENOTCONN)
+		return -ESTALE;
+	if (connect(fd, &nobody, sizeof(nobody)) == -1 ||
+	    connect(fd, (const struct sockaddr *)&sa.storage, sa.len) == -1)
+		return -errno;
+	return 0;
 }
 
 int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd)

@@ -73,6 +73,12 @@ int net_dial(const struct address *a, uint32_t timeout_ms, int *ret_fd);
  * acknowledged that those bytes could not acknowledge as well.  Without TCP_NODELAY.
  */
 int net_dial_to_speak(const struct address *a, int *ret_fd);
+/*
+ * The same with the socket of an earlier one, of the same family, that has ended both ways.
+ * -ESTALE, and fd as it was, while the earlier peer has not acknowledged all, that end too;
+ * after any other error but -EINPROGRESS there is nothing to do with fd but to close it.
+ */
+int net_dial_again(int fd, const struct address *a);
 
 /*
  * A TCP peer that went away without a word is told by the kernel: 60 s after its last byte,
