@@ -103,6 +103,8 @@ libteeproxy_a_SOURCES = \
 	src/conn/reach.c \
 	src/conn/reach.h \
 	src/conn/relay.c \
+	src/conn/reuse.c \
+	src/conn/reuse.h \
 	src/conn/send_proxy.c \
 	src/conn/send_proxy.h \
 	src/conn/side.c \

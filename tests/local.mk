@@ -293,5 +293,7 @@ TESTS += tests/e2e/kms-keys.py tests/e2e/kms-operations.py tests/e2e/kms-trouble
 
 dist_check_SCRIPTS += tests/e2e/tcp-edges.py
 TESTS += tests/e2e/tcp-edges.py
+dist_check_SCRIPTS += tests/e2e/server-sockets.py
+TESTS += tests/e2e/server-sockets.py
 dist_check_SCRIPTS += tests/e2e/relay-stress.py
 TESTS += tests/e2e/relay-stress.py

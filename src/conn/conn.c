@@ -17,6 +17,7 @@
 #include "conn/kit.h"
 #include "conn/life.h"
 #include "conn/reach.h"
+#include "conn/reuse.h"
 #include "engine/engine.h"
 #include "engine/limits.h"
 #include "engine/sources.h"
@@ -81,11 +82,43 @@ void server_close(struct conn *c)
 	c->down.readable = c->down.ending = false;
 }
 
+static void close_row(struct conn_kit *kit)
+{
+	int fd = kit->closing, n = kit->n_closing;
+
+	kit->n_closing = 0;
+	if (n > 1 && close_range((unsigned)fd, (unsigned)(fd + n - 1), 0) == 0)
+		return;
+	while (n-- > 0)
+		close(fd++);
+}
+
+/* Who comes and goes with others mostly has the descriptor next to theirs: one call closes them all. */
+static void client_close_later(struct conn *c)
+{
+	struct conn_kit *kit = c->worker->kit;
+
+	if (kit->n_closing && c->client.fd == kit->closing - 1) {
+		kit->closing--;
+	} else if (c->client.fd != kit->closing + kit->n_closing) {
+		close_row(kit);
+		kit->closing = c->client.fd;
+	}
+	kit->n_closing++;
+	ev_io_stop(c->worker->loop, &c->client.io);
+	c->client.fd = -1;
+}
+
 static void close_both(struct conn *c)
 {
 	struct conn_side *low = c->client.fd < c->server.fd ? &c->client : &c->server;
 	struct conn_side *high = low == &c->client ? &c->server : &c->client;
 
+	if (c->end == END_DONE && reuse_keep(c)) {
+		balance_release(c->worker, c->rule, c->target);
+		client_close_later(c);
+		return;
+	}
 	/* Who was accepted and then dialled for mostly has two descriptors in a row. */
 	if (low->fd != -1 && high->fd == low->fd + 1 &&
 	    close_range((unsigned)low->fd, (unsigned)high->fd, 0) == 0) {
@@ -371,6 +404,9 @@ static void conn_event(void *who, int events)
 		return;
 	client = !s->is_server;
 	c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
+	/* What is told of a socket that was kept is of its last use, until it has been asked anew. */
+	if (!client && (s->fd == -1 || c->redialled_at == c->worker->ready.turn))
+		return;
 	in = client ? &c->up : &c->down;
 	s->ended |= (events & READY_END) != 0;
 	/* Behind what a short read takes there is more, or an end that was none. */
@@ -558,10 +594,24 @@ static void proxy_read(struct conn *c)
 		conn_end(c, why);
 }
 
+static struct conn *conn_new(struct worker *w)
+{
+	struct conn *c = reuse_wake(w);
+
+	if (c)
+		return c;
+	c = pool_get(&w->conns);
+	if (c) {
+		memset(c, 0, sizeof(*c));
+		c->kept.fd = -1;
+	}
+	return c;
+}
+
 static void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 			  const struct net_sockaddr *peer)
 {
-	struct conn *c = pool_get(&w->conns);
+	struct conn *c = conn_new(w);
 	struct conn_kit *kit = w->kit;
 	const struct config_frontend *f = l->frontend;
 	enum conn_end refused;
@@ -571,7 +621,6 @@ static void conn_accepted(struct worker *w, const struct engine_listener *l, int
 		close(fd);
 		return;
 	}
-	memset(c, 0, sizeof(*c));
 	c->worker = w;
 	c->frontend = f;
 	c->listener = l;
@@ -632,6 +681,7 @@ static void conns_end_all(struct worker *w)
 {
 	while (!list_is_empty(&w->live))
 		conn_end(container_of(w->live.next, struct conn, node), END_SHUTDOWN);
+	reuse_end(w);
 }
 
 /* What a peak of connections had from malloc() lies free in the heap: the system gets it back. */
@@ -651,11 +701,13 @@ static void conns_free_dead(struct worker *w)
 {
 	struct conn_kit *kit = w->kit;
 
+	close_row(kit);
 	while (!list_is_empty(&w->dead)) {
 		struct conn *c = container_of(w->dead.next, struct conn, node);
 
 		list_del(&c->node);
-		pool_put(&w->conns, c);
+		if (!reuse_rest(c))
+			pool_put(&w->conns, c);
 		if (w->n_live == 0) {
 			pump_kit_trim(&kit->pump);
 			http_spares_trim(&kit->spares);
@@ -670,6 +722,7 @@ static void *kit_new(const struct engine_setup *setup)
 
 	(void)setup;
 	pump_kit_init(&kit->pump);
+	list_init(&kit->resting);
 	return kit;
 }
 

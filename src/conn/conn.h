@@ -100,6 +100,12 @@ struct conn_side {
 	ev_io io;	/* for modes that wait for levels: conn_watch() */
 };
 
+/* The socket of a server that is over: reuse.h. */
+struct conn_kept {
+	int fd;		/* -1: none */
+	bool v4, nagles; /* as pump.nagles */
+};
+
 struct conn {
 	struct list node;		/* of worker.live or worker.dead */
 	struct worker *worker;
@@ -108,6 +114,7 @@ struct conn {
 	enum conn_state state;
 	enum conn_end end;
 	struct conn_side client, server;
+	struct conn_kept kept;
 	struct pump up, down;		/* client to server and back */
 	struct deadline deadline;	/* of the state */
 	struct deadline lifetime;
@@ -126,8 +133,10 @@ struct conn {
 	double started, routed, connected; /* ev_now() */
 	double looked_up;		/* the same, between the last two; 0: no name was looked up */
 	int error;			/* errno of what broke */
+	uint64_t redialled_at;		/* with what was kept: what that turn of worker.ready tells is older */
 	unsigned char tries;		/* connects so far, but for */
 	bool redialled;			/* this one more */
+	bool dialled_to_speak;		/* the server: net_dial_to_speak(), and now or earlier */
 	bool stalled;			/* in RELAY: the deadline is the stalled one */
 	bool throttled[2];		/* by enum limit_direction: no bandwidth is left, do not read */
 };

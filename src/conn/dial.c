@@ -14,6 +14,7 @@
 #include "conn/balance.h"
 #include "conn/life.h"
 #include "conn/reach.h"
+#include "conn/reuse.h"
 #include "conn/send_proxy.h"
 #include "engine/worker.h"
 
@@ -74,6 +75,14 @@ static void try_failed(struct conn *c, enum conn_end why, int error)
 
 static void dial_failed(struct conn *c, int error)
 {
+	/* What the socket was used for before may have failed late: a new one says how it is. */
+	if (c->redialled_at && c->up.total == 0) {
+		c->redialled_at = 0;
+		c->tries--;
+		server_close(c);
+		dial_next(c);
+		return;
+	}
 	if (error == EMFILE || error == ENFILE)
 		try_failed(c, END_NO_DESCRIPTOR, error);
 	else
@@ -103,6 +112,9 @@ static void server_is(struct conn *c, const struct address *a)
 /* A descriptor that somebody else has connected. */
 static void take_server(struct conn *c, int fd, bool tcp)
 {
+	reuse_drop(c);
+	c->dialled_to_speak = false;
+	c->redialled_at = 0;
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
@@ -137,11 +149,31 @@ static void dial_further(struct conn *c)
 	}
 }
 
+/* As net_dial(), into c->server. */
+static int dial_server(struct conn *c, bool speaks, uint32_t ms)
+{
+	int r = -ESTALE;
+
+	c->redialled_at = 0;
+	c->dialled_to_speak = speaks;
+	if (speaks)
+		r = reuse_dial(c);
+	else
+		reuse_drop(c);
+	if (r == -ESTALE) {
+		r = speaks ? net_dial_to_speak(c->target, &c->server.fd) : net_dial(c->target, ms, &c->server.fd);
+		c->up.nagles = speaks;
+	}
+	ev_io_init(&c->server.io, conn_io, c->server.fd, EV_WRITE);
+	c->server.io.data = c;
+	return r;
+}
+
 void dial_next(struct conn *c)
 {
 	uint32_t ms = balance_connect_ms(c->rule, c->frontend->timeouts.connect_ms);
 	const struct address *next = balance_choose(c->worker, c->rule, &c->peer, c->tries++, c->target);
-	int fd = -1, sent = 0, r;
+	int sent = 0, r;
 	bool speaks;
 
 	if (!next) {
@@ -158,25 +190,21 @@ void dial_next(struct conn *c)
 	server_is(c, next);
 	speaks = c->server.tcp && (conn_mode(c)->speaks || (is_tunnel(c) && c->up.len > 0)) &&
 		 !send_proxy_version(c->rule);
-	r = speaks ? net_dial_to_speak(c->target, &fd) : net_dial(c->target, ms, &fd);
+	r = dial_server(c, speaks, ms);
 	if (r < 0 && r != -EINPROGRESS) {
 		balance_release(c->worker, c->rule, c->target);
 		dial_failed(c, -r);
 		return;
 	}
-	c->server.fd = fd;
-	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
-	c->server.io.data = c;
-	c->up.nagles = speaks;
 	/*
 	 * A near TCP peer has answered by now: sending asks, and is what comes next anyway,
 	 * but for a proxy that must be asked first, and behind a PROXY header.
 	 */
 	if (r != 0 && c->up.len > 0 && c->server.tcp && c->rule->target.kind != TARGET_VIA &&
 	    !send_proxy_version(c->rule))
-		sent = pump_flush(&c->up, fd);
+		sent = pump_flush(&c->up, c->server.fd);
 	else if (r != 0 && speaks)
-		sent = is_connected(fd);
+		sent = is_connected(c->server.fd);
 	if (sent == -1) {
 		dial_failed(c, errno);
 		return;

@@ -14,10 +14,12 @@ static void ready_turn(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct ready *r = container_of(io, struct ready, io);
 	struct epoll_event batch[BATCH];
-	int n = epoll_wait(r->fd, batch, BATCH, 0);
+	int n;
 
 	(void)loop;
 	(void)events;
+	r->turn++;
+	n = epoll_wait(r->fd, batch, BATCH, 0);
 	/* What does not fit is told in the next turn: to libev the set is a level. */
 	for (int i = 0; i < n; i++) {
 		uint32_t e = batch[i].events;

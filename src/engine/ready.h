@@ -13,6 +13,7 @@
 #define ENGINE_READY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <ev.h>
 
@@ -28,6 +29,7 @@ struct ready {
 	ev_io io;
 	struct ev_loop *loop;
 	int fd;
+	uint64_t turn;	/* how often it was asked; what it tells is no younger */
 	void (*event)(void *who, int events);
 };
 
