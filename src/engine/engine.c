@@ -30,7 +30,8 @@
 #include "route/rules.h"
 
 enum {
-	ACCEPT_BATCH = 64,
+	ACCEPT_ROW = 16,		/* taken before any of them is served */
+	ACCEPT_ROWS = 4,		/* before others have their turn */
 	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, and a margin */
 	PAUSE_MS = 100,			/* without descriptors, when nothing is released meanwhile */
 	WARN_S = 10,			/* between two warnings of it */
@@ -193,32 +194,53 @@ static void deal_out(struct accepting *a, int fd, const struct net_sockaddr *pee
 	worker_post(&to->worker, &letter->mail);
 }
 
-static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
+/* -1: nobody is left, or nobody can be taken. */
+static int accept_next(struct accepting *a, struct net_sockaddr *ret_peer)
 {
-	struct accepting *a = container_of(io, struct accepting, io);
-	const struct engine_conns *conns = a->crew->engine->shared.setup->conns;
-	struct net_sockaddr peer;
-
-	(void)loop;
-	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
+	for (int i = 0; i < ACCEPT_ROW; i++) {
 		int fd;
 
-		peer.storage.ss_family = AF_UNSPEC; /* an unnamed Unix peer writes no more than its family */
-		peer.len = sizeof(peer.storage);
-		fd = accept4(io->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd == -1) {
-			/* ECONNABORTED and the like concern one connection that is gone. */
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-				accept_pause(a->crew, errno);
-			else if (errno != EAGAIN)
-				continue;
-			return;
-		}
+		ret_peer->storage.ss_family = AF_UNSPEC; /* an unnamed Unix peer writes no more than its family */
+		ret_peer->len = sizeof(ret_peer->storage);
+		fd = accept4(a->io.fd, (struct sockaddr *)&ret_peer->storage, &ret_peer->len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd != -1)
+			return fd;
+		/* ECONNABORTED and the like concern one connection that is gone. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			accept_pause(a->crew, errno);
+		else if (errno != EAGAIN)
+			continue;
+		break;
+	}
+	return -1;
+}
+
+/* Who came together has descriptors in a row, before any server has one between; false: nobody is left. */
+static bool accept_row(struct accepting *a)
+{
+	const struct engine_conns *conns = a->crew->engine->shared.setup->conns;
+	struct net_sockaddr peers[ACCEPT_ROW];
+	int fds[ACCEPT_ROW], n = 0;
+
+	while (n < ACCEPT_ROW && (fds[n] = accept_next(a, &peers[n])) != -1)
+		n++;
+	for (int i = 0; i < n; i++) {
 		if (a->shared)
-			deal_out(a, fd, &peer);
+			deal_out(a, fds[i], &peers[i]);
 		else
-			conns->accepted(&a->crew->worker, a->listener, fd, &peer);
+			conns->accepted(&a->crew->worker, a->listener, fds[i], &peers[i]);
+	}
+	return n == ACCEPT_ROW;
+}
+
+static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	for (int i = 0; i < ACCEPT_ROWS; i++) {
+		if (!accept_row(container_of(io, struct accepting, io)))
+			return;
 	}
 }
 
