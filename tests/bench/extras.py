@@ -31,9 +31,8 @@ def big_configuration(tries=3):
     check_s, start_s, result = [], [], {}
     for _ in range(tries):
         proxy = Teeproxy(TEEPROXY)
-        began = time.time()
         proxy.start("names")
-        start_s.append(time.time() - began)
+        start_s.append(time.time() - proxy.launched)
         try:
             result["start_mb"] = peak_mb(proxy.pids())
             result["running_mb"] = round(proxy.pss() / 1e6)

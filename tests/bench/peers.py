@@ -56,6 +56,7 @@ class Proxy:
         self.ports = [FIRST_PORT + 10 * Proxy.made + i for i in range(4)]
         Proxy.made += 1
         self.process = None
+        self.launched = None  # when
         self.dir = None
 
     def config(self, rules, workers):
@@ -71,6 +72,7 @@ class Proxy:
         os.chmod(self.dir, 0o755)
         self.config(PLAIN + rule_lines(kind), self.workers)
         cores = "0" if self.workers == 1 else "0,1"
+        self.launched = time.time()
         self.process = subprocess.Popen(
             ["taskset", "-c", cores] + list(under) + self.command(), cwd=self.dir,
             stdout=open(os.path.join(self.dir, "out"), "w"), stderr=subprocess.STDOUT,
