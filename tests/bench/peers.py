@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -89,10 +90,12 @@ class Proxy:
         raise NotStarted("%s does not start:\n%s" % (self.name, text))
 
     def listening(self):
-        with open("/proc/net/tcp") as tcp, open("/proc/net/tcp6") as tcp6:
-            lines = tcp.readlines() + tcp6.readlines()
-        ports = {int(l.split()[1].split(":")[1], 16) for l in lines if l.split()[3] == "0A"}
-        return self.ports[TLS] in ports and self.ports[HTTP] in ports
+        # Not by /proc/net/tcp, which takes long to read with the thousands that a run leaves in TIME_WAIT.
+        for port in self.ports[TLS], self.ports[HTTP]:
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) != 0:
+                    return False
+        return True
 
     def pids(self):
         """The process we started and all below it."""
@@ -134,12 +137,16 @@ class Proxy:
     def stop(self, gently=False):
         """gently: by its own way out, which writes profiles."""
         if self.process and self.process.poll() is None:
-            for pid in [self.process.pid] if gently else reversed(self.pids()):
+            # The master first: it would give a dead child a successor, which listens for a while still.
+            for pid in [self.process.pid] if gently else self.pids():
                 try:
                     os.kill(pid, signal.SIGTERM if gently else signal.SIGKILL)
                 except ProcessLookupError:
                     pass
             self.process.wait()
+            deadline = time.time() + START_S
+            while self.listening() and time.time() < deadline:
+                time.sleep(0.02)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def write(self, name, text):
