@@ -13,6 +13,13 @@ bool ip_is_v4(const struct ip_addr *a)
 	return memcmp(a->b, mapped, sizeof(mapped)) == 0;
 }
 
+bool ip_is_loopback(const struct ip_addr *a)
+{
+	static const struct ip_addr six = { { [15] = 1 } };
+
+	return ip_is_v4(a) ? a->b[sizeof(mapped)] == 127 : ip_equal(a, &six);
+}
+
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;

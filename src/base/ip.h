@@ -29,6 +29,7 @@ struct ip_cidr {
 enum { IP_TEXT_SIZE = 46 }; /* room for any address as text, NUL included */
 
 bool ip_is_v4(const struct ip_addr *a);
+bool ip_is_loopback(const struct ip_addr *a); /* 127.0.0.0/8 or ::1 */
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);
 struct ip_addr ip_from_v4(const void *four_bytes);
 struct ip_addr ip_from_v6(const void *sixteen_bytes);

@@ -119,6 +119,7 @@ static void close_both(struct conn *c)
 		client_close_later(c);
 		return;
 	}
+	reuse_drop(c); /* another's, which was not asked for */
 	/* Who was accepted and then dialled for mostly has two descriptors in a row. */
 	if (low->fd != -1 && high->fd == low->fd + 1 &&
 	    close_range((unsigned)low->fd, (unsigned)high->fd, 0) == 0) {
@@ -405,7 +406,7 @@ static void conn_event(void *who, int events)
 	client = !s->is_server;
 	c = client ? container_of(s, struct conn, client) : container_of(s, struct conn, server);
 	/* What is told of a socket that was kept is of its last use, until it has been asked anew. */
-	if (!client && (s->fd == -1 || c->redialled_at == c->worker->ready.turn))
+	if (!client && (s->fd == -1 || c->reused_at == c->worker->ready.turn))
 		return;
 	in = client ? &c->up : &c->down;
 	s->ended |= (events & READY_END) != 0;
@@ -594,9 +595,10 @@ static void proxy_read(struct conn *c)
 		conn_end(c, why);
 }
 
-static struct conn *conn_new(struct worker *w)
+/* Only tunnels leave a socket to be used again, and have use for one. */
+static struct conn *conn_new(struct worker *w, bool tunnel)
 {
-	struct conn *c = reuse_wake(w);
+	struct conn *c = tunnel ? reuse_wake(w) : NULL;
 
 	if (c)
 		return c;
@@ -611,7 +613,7 @@ static struct conn *conn_new(struct worker *w)
 static void conn_accepted(struct worker *w, const struct engine_listener *l, int fd,
 			  const struct net_sockaddr *peer)
 {
-	struct conn *c = conn_new(w);
+	struct conn *c = conn_new(w, !w->shared->setup->modes[l->frontend->mode]->connected);
 	struct conn_kit *kit = w->kit;
 	const struct config_frontend *f = l->frontend;
 	enum conn_end refused;
@@ -669,6 +671,7 @@ static void conns_drain_all(struct worker *w)
 {
 	struct list *node, *next;
 
+	reuse_end(w);
 	list_for_each_safe(node, next, &w->live) {
 		struct conn *c = container_of(node, struct conn, node);
 

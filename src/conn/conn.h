@@ -107,7 +107,7 @@ struct conn_kept {
 };
 
 struct conn {
-	struct list node;		/* of worker.live or worker.dead */
+	struct list node;		/* of worker.live, worker.dead or the kit's resting */
 	struct worker *worker;
 	const struct config_frontend *frontend;
 	const struct engine_listener *listener;
@@ -133,10 +133,10 @@ struct conn {
 	double started, routed, connected; /* ev_now() */
 	double looked_up;		/* the same, between the last two; 0: no name was looked up */
 	int error;			/* errno of what broke */
-	uint64_t redialled_at;		/* with what was kept: what that turn of worker.ready tells is older */
+	uint64_t reused_at;		/* dialled with what was kept: what that turn of worker.ready tells is older */
 	unsigned char tries;		/* connects so far, but for */
 	bool redialled;			/* this one more */
-	bool dialled_to_speak;		/* the server: net_dial_to_speak(), and now or earlier */
+	bool dialled_to_speak;		/* the server, with net_dial_to_speak(), and so whoever has its socket next */
 	bool stalled;			/* in RELAY: the deadline is the stalled one */
 	bool throttled[2];		/* by enum limit_direction: no bandwidth is left, do not read */
 };

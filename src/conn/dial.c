@@ -75,14 +75,6 @@ static void try_failed(struct conn *c, enum conn_end why, int error)
 
 static void dial_failed(struct conn *c, int error)
 {
-	/* What the socket was used for before may have failed late: a new one says how it is. */
-	if (c->redialled_at && c->up.total == 0) {
-		c->redialled_at = 0;
-		c->tries--;
-		server_close(c);
-		dial_next(c);
-		return;
-	}
 	if (error == EMFILE || error == ENFILE)
 		try_failed(c, END_NO_DESCRIPTOR, error);
 	else
@@ -114,7 +106,7 @@ static void take_server(struct conn *c, int fd, bool tcp)
 {
 	reuse_drop(c);
 	c->dialled_to_speak = false;
-	c->redialled_at = 0;
+	c->reused_at = 0;
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
@@ -154,7 +146,7 @@ static int dial_server(struct conn *c, bool speaks, uint32_t ms)
 {
 	int r = -ESTALE;
 
-	c->redialled_at = 0;
+	c->reused_at = 0;
 	c->dialled_to_speak = speaks;
 	if (speaks)
 		r = reuse_dial(c);

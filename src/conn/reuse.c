@@ -12,12 +12,16 @@
 #include "conn/kit.h"
 #include "engine/engine.h"
 #include "engine/worker.h"
-#include "route/address_class.h"
 
-/* Only there an end is acknowledged by the time that the next client comes. */
-static bool is_near(const struct address *a)
+/* As many may rest as there are descriptors that no connection can ask for meanwhile. */
+static bool has_room(const struct worker *w)
 {
-	return address_classify(&a->ip).class == ADDRESS_LOOPBACK;
+	const struct engine_shared *s = w->shared;
+	const struct conn_kit *kit = w->kit;
+	uint32_t n = atomic_load_explicit(&s->connections, memory_order_relaxed);
+
+	return !kit->ending && kit->n_resting < REUSE_MAX && n < s->max_connections &&
+	       (kit->n_resting + 1) * s->setup->n_workers <= s->max_connections - n;
 }
 
 /* A tunnel to a server that was dialled to be spoken to, whose last byte was read and passed on. */
@@ -27,7 +31,7 @@ static bool is_fit(const struct conn *c)
 
 	return c->dialled_to_speak && s->fd != -1 && s->listed && !s->writes && !s->muted && c->down.shut &&
 	       !c->down.cut && !c->up.cut && !c->down.gathering && c->up.total + c->down.total <= REUSE_BYTES &&
-	       is_near(c->target);
+	       ip_is_loopback(&c->target->ip) && has_room(c->worker);
 }
 
 bool reuse_keep(struct conn *c)
@@ -74,17 +78,6 @@ static void rested(struct deadline *d)
 	let_go(container_of(d, struct conn, deadline));
 }
 
-/* As many may rest as there are descriptors that no connection can ask for meanwhile. */
-static bool has_room(const struct worker *w)
-{
-	const struct engine_shared *s = w->shared;
-	const struct conn_kit *kit = w->kit;
-	uint32_t n = atomic_load_explicit(&s->connections, memory_order_relaxed);
-
-	return !kit->ending && kit->n_resting < REUSE_MAX && n < s->max_connections &&
-	       (kit->n_resting + 1) * s->setup->n_workers <= s->max_connections - n;
-}
-
 bool reuse_rest(struct conn *c)
 {
 	struct worker *w = c->worker;
@@ -128,7 +121,8 @@ int reuse_dial(struct conn *c)
 
 	if (fd == -1)
 		return -ESTALE;
-	if (c->kept.v4 == ip_is_v4(&c->target->ip))
+	/* What the socket has learned of loopback, buffers and a sequence number, is for no other network. */
+	if (ip_is_loopback(&c->target->ip) && c->kept.v4 == ip_is_v4(&c->target->ip))
 		r = net_dial_again(fd, c->target);
 	if (r != 0 && r != -EINPROGRESS) {
 		reuse_drop(c);
@@ -137,7 +131,7 @@ int reuse_dial(struct conn *c)
 	c->server.fd = fd;
 	c->server.listed = true;
 	c->up.nagles = c->kept.nagles;
-	c->redialled_at = c->worker->ready.turn;
+	c->reused_at = c->worker->ready.turn;
 	c->kept.fd = -1;
 	return r;
 }

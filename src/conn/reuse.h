@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets of TCP servers that are used again.
+ * Sockets of TCP servers on loopback that are used again.
  *
  * A TCP socket that has ended both ways, with all it sent acknowledged, is as good as a new
  * one after a connect(2) to AF_UNSPEC.  That spares the kernel to make one and to free
  * another, and worker.ready keeps what it knows of it.  The server sees the same packets,
- * each time from another port.
+ * each time from another port; only their sequence numbers begin where the last ones ended,
+ * which is nobody's business on loopback.  There, too, an end is acknowledged by the time
+ * that the next client comes.
  *
- * A short exchange with a server on loopback that ended well leaves its struct conn with
- * the server's socket to its worker's kit, where it rests until a client is accepted, who has
- * both, or for a second.  Who rested least is taken first: its memory is in the processor's
+ * A short tunnel that ended well leaves its struct conn with the server's socket to its
+ * worker's kit, where it rests until a client of a tunnel is accepted, who has both, or for
+ * a second.  A client who does not dial such a server closes it then.  Who rested least is taken first: its memory is in the processor's
  * cache still.  Bulk leaves none: its options and buffers must not meet the next server.
  */
 #ifndef CONN_REUSE_H

@@ -82,7 +82,7 @@ class Proxy:
         while time.time() < deadline:
             if self.process.poll() is not None:
                 break
-            if self.listening():
+            if self.serving():
                 return
             time.sleep(0.02)
         text = open(os.path.join(self.dir, "out")).read()
@@ -91,11 +91,22 @@ class Proxy:
 
     def listening(self):
         # Not by /proc/net/tcp, which takes long to read with the thousands that a run leaves in TIME_WAIT.
-        for port in self.ports[TLS], self.ports[HTTP]:
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) != 0:
-                    return False
-        return True
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.ports[TLS])) == 0
+
+    def serving(self):
+        """Somebody answers: a port may listen while who will serve it still reads its rules."""
+        if not self.listening():
+            return False
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports[HTTP]), 2) as s:
+                s.sendall(b"GET / HTTP/1.1\r\nHost: nobody.test\r\nConnection: close\r\n\r\n")
+                s.recv(1)
+                return True
+        except ConnectionResetError:
+            return True
+        except OSError:
+            return False
 
     def pids(self):
         """The process we started and all below it."""

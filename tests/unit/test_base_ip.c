@@ -29,6 +29,23 @@ static void only_strict_literals_are_addresses(void **state)
 	assert_string_equal(ip_format(&a, text), "2001:db8::1");
 }
 
+static void loopback_is_a_block_and_an_address(void **state)
+{
+	static const char *const in[] = { "127.0.0.1", "127.255.255.255", "::ffff:127.1.2.3", "::1" };
+	static const char *const out[] = { "126.255.255.255", "128.0.0.1", "::", "::2", "0.0.0.0", "7f00::1", "::127.0.0.1" };
+	struct ip_addr a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++) {
+		assert_true(ip_parse(slice_of_string(in[i]), &a));
+		assert_true(ip_is_loopback(&a));
+	}
+	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
+		assert_true(ip_parse(slice_of_string(out[i]), &a));
+		assert_false(ip_is_loopback(&a));
+	}
+}
+
 static void every_octet_is_written_as_inet_ntop_does(void **state)
 {
 	char text[IP_TEXT_SIZE], expected[IP_TEXT_SIZE];
@@ -105,6 +122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_strict_literals_are_addresses),
+		cmocka_unit_test(loopback_is_a_block_and_an_address),
 		cmocka_unit_test(every_octet_is_written_as_inet_ntop_does),
 		cmocka_unit_test(a_prefix_contains_its_family_only),
 		cmocka_unit_test(faults_of_a_prefix_are_told_apart),
