@@ -104,9 +104,7 @@ static void server_is(struct conn *c, const struct address *a)
 /* A descriptor that somebody else has connected. */
 static void take_server(struct conn *c, int fd, bool tcp)
 {
-	reuse_drop(c);
 	c->dialled_to_speak = false;
-	c->reused_at = 0;
 	c->server.fd = fd;
 	ev_io_init(&c->server.io, conn_io, fd, EV_WRITE);
 	c->server.io.data = c;
@@ -134,6 +132,7 @@ static void reached(void *data, int fd, enum conn_end why, int error)
 /* A name, or a port behind a VMM. */
 static void dial_further(struct conn *c)
 {
+	reuse_drop(c);
 	c->reach = reach_new(c->worker, c->target, reached, c);
 	if (!c->reach) {
 		balance_release(c->worker, c->rule, c->target);
@@ -146,7 +145,6 @@ static int dial_server(struct conn *c, bool speaks, uint32_t ms)
 {
 	int r = -ESTALE;
 
-	c->reused_at = 0;
 	c->dialled_to_speak = speaks;
 	if (speaks)
 		r = reuse_dial(c);

@@ -11,8 +11,9 @@
  *
  * A short tunnel that ended well leaves its struct conn with the server's socket to its
  * worker's kit, where it rests until a client of a tunnel is accepted, who has both, or for
- * a second.  A client who does not dial such a server closes it then.  Who rested least is taken first: its memory is in the processor's
- * cache still.  Bulk leaves none: its options and buffers must not meet the next server.
+ * a second.  A client who dials another server, or none, closes it.  Who rested least is
+ * taken first: its memory is in the processor's cache still.  Bulk leaves none: its options
+ * and buffers must not meet the next server.
  */
 #ifndef CONN_REUSE_H
 #define CONN_REUSE_H

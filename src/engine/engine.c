@@ -30,8 +30,8 @@
 #include "route/rules.h"
 
 enum {
-	ACCEPT_ROW = 16,		/* taken before any of them is served */
-	ACCEPT_ROWS = 4,		/* before others have their turn */
+	ACCEPT_BATCH = 64,		/* clients of a listener, before others have their turn */
+	ACCEPT_ROW = 16,		/* of these, taken before the first is served */
 	DESCRIPTOR_RESERVE = 200,	/* listeners, loops, log, and a margin */
 	PAUSE_MS = 100,			/* without descriptors, when nothing is released meanwhile */
 	WARN_S = 10,			/* between two warnings of it */
@@ -216,14 +216,25 @@ static int accept_next(struct accepting *a, struct net_sockaddr *ret_peer)
 	return -1;
 }
 
-/* Who came together has descriptors in a row, before any server has one between; false: nobody is left. */
-static bool accept_row(struct accepting *a)
+/*
+ * Clients that came together have descriptors in a row where none is served before all are
+ * taken.  Near the limit of connections that would take descriptors that nobody reckoned with.
+ */
+static int row_size(const struct engine *e)
+{
+	uint64_t n = atomic_load_explicit(&e->shared.connections, memory_order_relaxed);
+
+	return n + (uint64_t)ACCEPT_ROW * e->n <= e->shared.max_connections ? ACCEPT_ROW : 1;
+}
+
+/* Takes and serves at most size; fewer where nobody is left. */
+static int accept_row(struct accepting *a, int size)
 {
 	const struct engine_conns *conns = a->crew->engine->shared.setup->conns;
 	struct net_sockaddr peers[ACCEPT_ROW];
 	int fds[ACCEPT_ROW], n = 0;
 
-	while (n < ACCEPT_ROW && (fds[n] = accept_next(a, &peers[n])) != -1)
+	while (n < size && (fds[n] = accept_next(a, &peers[n])) != -1)
 		n++;
 	for (int i = 0; i < n; i++) {
 		if (a->shared)
@@ -231,15 +242,20 @@ static bool accept_row(struct accepting *a)
 		else
 			conns->accepted(&a->crew->worker, a->listener, fds[i], &peers[i]);
 	}
-	return n == ACCEPT_ROW;
+	return n;
 }
 
 static void accept_ready(struct ev_loop *loop, ev_io *io, int events)
 {
+	struct accepting *a = container_of(io, struct accepting, io);
+	int size, n;
+
 	(void)loop;
 	(void)events;
-	for (int i = 0; i < ACCEPT_ROWS; i++) {
-		if (!accept_row(container_of(io, struct accepting, io)))
+	for (int taken = 0; taken < ACCEPT_BATCH; taken += n) {
+		size = row_size(a->crew->engine);
+		n = accept_row(a, size);
+		if (n < size)
 			return;
 	}
 }
