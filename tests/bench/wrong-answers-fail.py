@@ -60,20 +60,10 @@ def what_is_said(workload, size, wrong):
 	return said
 
 
-def exactly(s, size):
-	got = b""
-	while len(got) < size:
-		piece = s.recv(size - len(got))
-		if not piece:
-			raise EOFError
-		got += piece
-	return got
-
-
 def take_hello(s, line):
-	while line and exactly(s, 1) != b"\n":
+	while line and read_exactly(s, 1) != b"\n":
 		pass
-	exactly(s, int.from_bytes(exactly(s, 5)[3:], "big"))
+	read_exactly(s, int.from_bytes(read_exactly(s, 5)[3:], "big"))
 
 
 def end(s, wrong):
@@ -93,7 +83,7 @@ def end(s, wrong):
 def serve_once(s, args, said, wrong):
 	take_hello(s, "--line" in args)
 	if args[0] == "up":
-		equal(exactly(s, BULK), STREAM[:BULK])
+		equal(read_exactly(s, BULK), STREAM[:BULK])
 	s.sendall(said)
 	end(s, wrong)
 
@@ -102,7 +92,7 @@ def serve_echo(s, args, size, said, wrong):
 	take_hello(s, False)
 	while True:
 		try:
-			equal(exactly(s, size), STREAM[:size])
+			equal(read_exactly(s, size), STREAM[:size])
 		except EOFError:
 			return end(s, wrong)	# the client ends when its time is over
 		if args[0] == "idle" and wrong.what == "ends early" and next(wrong.numbers) % CLIENTS == 0:
@@ -118,7 +108,7 @@ def serve_http(s, said, wrong):
 	while True:
 		request = b""
 		while not request.endswith(b"\r\n\r\n"):
-			request += exactly(s, 1)
+			request += read_exactly(s, 1)
 		s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
 		if b"Connection: close" in request or wrong.what not in (None, "cut"):
 			return end(s, wrong)

@@ -62,17 +62,6 @@ def dial(name="WEB"):
 	return connect_to("tcp:127.0.0.1:%d" % proxy.port(name))
 
 
-def hello(sni):
-	"""The bytes of a ClientHello."""
-	out = ssl.MemoryBIO()
-	context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-	context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-	tls = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=sni)
-	with contextlib.suppress(ssl.SSLWantReadError):
-		tls.do_handshake()
-	return out.read()
-
-
 def alert(number):
 	return bytes([21, 3, 3, 0, 2, 2, number])
 
@@ -101,7 +90,7 @@ def a_wildcard_and_an_offered_protocol_reach_theirs():
 
 @case
 def a_hello_cut_anywhere_arrives_unchanged():
-	bytes_ = hello("sink.test")
+	bytes_ = client_hello("sink.test")
 	for cut in range(1, len(bytes_)):
 		with dial() as s:
 			s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -115,7 +104,7 @@ def a_hello_cut_anywhere_arrives_unchanged():
 
 @case
 def a_hello_and_what_follows_it_arrive_unchanged_however_they_are_cut():
-	bytes_ = hello("sink.test")
+	bytes_ = client_hello("sink.test")
 	for pieces in cuts(bytes_):
 		heard.clear()
 		with dial() as s:
@@ -129,24 +118,24 @@ def a_hello_and_what_follows_it_arrive_unchanged_however_they_are_cut():
 
 @case
 def a_name_that_no_rule_knows_gets_the_alert_unrecognized_name():
-	equal(answer_to(hello("evil.k.test")), alert(112))
-	equal(answer_to(hello("never.test")), alert(112))
+	equal(answer_to(client_hello("evil.k.test")), alert(112))
+	equal(answer_to(client_hello("never.test")), alert(112))
 
 
 @case
 def the_alert_outlives_what_the_client_goes_on_sending():
 	for _ in range(20):
-		equal(answer_to(hello("never.test") + b"x" * 100000), alert(112))
+		equal(answer_to(client_hello("never.test") + b"x" * 100000), alert(112))
 
 
 @case
 def a_rule_that_drops_says_nothing():
-	equal(answer_to(hello("quiet.test")), b"")
+	equal(answer_to(client_hello("quiet.test")), b"")
 
 
 @case
 def a_malformed_hello_gets_the_alert_decode_error():
-	bytes_ = bytearray(hello("k.test"))
+	bytes_ = bytearray(client_hello("k.test"))
 	bytes_[43] = 255	# the session id's length
 	equal(answer_to(bytes(bytes_)), alert(50))
 
@@ -177,7 +166,7 @@ def what_is_neither_tls_nor_http_is_closed():
 
 @case
 def a_server_name_that_is_no_host_name_is_malformed_and_reaches_no_rule():
-	good = hello("sink.test")
+	good = client_hello("sink.test")
 	heard.clear()
 	for bad in b"sink..est", b".ink.test", b"sink/test", b"sink\0test", b"s\xc3\xafk.test", b"sink test":
 		answer = answer_to(good.replace(b"sink.test", bad))
@@ -188,8 +177,8 @@ def a_server_name_that_is_no_host_name_is_malformed_and_reaches_no_rule():
 
 @case
 def no_name_is_told_apart_from_an_unknown_one():
-	equal(answer_to(hello(None), "NAMELESS"), b"nameless")
-	equal(answer_to(hello("any.test"), "NAMELESS"), alert(112))
+	equal(answer_to(client_hello(None), "NAMELESS"), b"nameless")
+	equal(answer_to(client_hello("any.test"), "NAMELESS"), alert(112))
 
 
 @case
@@ -206,7 +195,7 @@ def a_connection_has_a_line_with_all_that_is_known():
 @case
 def a_client_that_ends_inside_its_hello_is_logged():
 	with dial() as s:
-		s.sendall(hello("k.test")[:50])
+		s.sendall(client_hello("k.test")[:50])
 		s.shutdown(socket.SHUT_WR)
 		equal(read_all(s), b"")
 	proxy.wait_log("frontend=https .*reason=no_hello")
@@ -219,7 +208,7 @@ def silence_before_the_hello_is_bounded_as_a_whole():
 	with dial("HASTY") as s:	# each byte in time, the whole not
 		with contextlib.suppress(OSError):
 			for i in range(1000):
-				s.sendall(hello("k.test")[i:i + 1])
+				s.sendall(client_hello("k.test")[i:i + 1])
 				time.sleep(0.02)
 	proxy.wait_log("frontend=hasty .*reason=hello_timeout", 2)
 
@@ -227,11 +216,11 @@ def silence_before_the_hello_is_bounded_as_a_whole():
 @case
 def silence_in_a_tunnel_and_after_half_a_close_is_bounded():
 	with dial("BRIEF") as s:
-		s.sendall(hello("k.test"))
+		s.sendall(client_hello("k.test"))
 		equal(read_all(s), b"")
 	proxy.wait_log("frontend=brief .*reason=idle_timeout")
 	with dial("BRIEF") as s:
-		s.sendall(hello("k.test"))
+		s.sendall(client_hello("k.test"))
 		s.shutdown(socket.SHUT_WR)
 		equal(read_all(s), b"")
 	proxy.wait_log("frontend=brief .*reason=half_closed_timeout")
@@ -256,7 +245,7 @@ def a_source_that_comes_too_often_is_closed_and_others_are_not():
 			s.settimeout(WAIT)
 			s.bind((source, 0))
 			s.connect(("127.0.0.1", proxy.port("RATED")))
-			s.sendall(hello("k.test"))
+			s.sendall(client_hello("k.test"))
 			with contextlib.suppress(ConnectionResetError):
 				return len(s.recv(1))
 			return 0

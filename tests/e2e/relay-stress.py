@@ -149,16 +149,6 @@ def play(s, me, other, resets):
 	true(not speaker.is_alive(), "who speaks comes to an end")
 
 
-def exactly(s, n):
-	got = b""
-	while len(got) < n:
-		some = s.recv(n - len(got))
-		if not some:
-			raise EOFError
-		got += some
-	return got
-
-
 troubles, lock = [], threading.Lock()
 begun = 0
 
@@ -171,11 +161,11 @@ def trouble(who, script, why):
 def serve(s, peer):
 	number = None
 	try:
-		first = exactly(s, 5)
+		first = read_exactly(s, 5)
 		if first[0] == 22:	# a ClientHello, whole as it was sent
-			exactly(s, struct.unpack("!H", first[3:])[0])
-			first = exactly(s, 5)
-		number = NUMBER.unpack(first + exactly(s, 3))[0]
+			read_exactly(s, struct.unpack("!H", first[3:])[0])
+			first = read_exactly(s, 5)
+		number = NUMBER.unpack(first + read_exactly(s, 3))[0]
 	except (OSError, EOFError):
 		return	# cut before it had said who it is
 	script = Script(number)
@@ -312,7 +302,7 @@ def what_was_under_way_in_a_tunnel_that_broke_is_told_to_no_other():
 		for _ in range(16):
 			s = connect_to(address_of(proxy.port("POUR")))
 			held.append(s)
-			exactly(s, 400000)	# bulk by now
+			read_exactly(s, 400000)	# bulk by now
 		time.sleep(0.1)	# nobody takes any: what there is of buffers and pipes is full
 		for s in held:
 			s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)

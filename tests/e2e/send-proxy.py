@@ -12,16 +12,6 @@ from teeproxy_test import *
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
-def read_exactly(s, n):
-	got = b""
-	while len(got) < n:
-		piece = s.recv(n - len(got))
-		if not piece:
-			raise EOFError
-		got += piece
-	return got
-
-
 def read_header(s):
 	"""(version, source, destination, authority); addresses are None for UNKNOWN and LOCAL."""
 	first = read_exactly(s, 8)

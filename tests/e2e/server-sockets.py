@@ -6,15 +6,6 @@ sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/e2e/lib"))
 from teeproxy_test import *
 
 
-def hello(name):
-	"""A ClientHello for this name."""
-	out = ssl.MemoryBIO()
-	try:
-		ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
-	except ssl.SSLWantReadError:
-		return out.read()
-
-
 ASK = b"<ask %s>"
 heard = {}
 
@@ -66,7 +57,7 @@ quiet = proxy.sockets()
 
 def begin(name, what):
 	s = connect_to(address_of(proxy.port("TLS")))
-	s.sendall(hello(name + ".test") + ASK % what.encode())
+	s.sendall(client_hello(name + ".test") + ASK % what.encode())
 	return s
 
 

@@ -621,6 +621,17 @@ def tls_connect(where, sni, alpn=(), trust=None):
 		raise
 
 
+def client_hello(sni):
+	"""The bytes of a ClientHello."""
+	out = ssl.MemoryBIO()
+	context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+	context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+	tls = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=sni)
+	with contextlib.suppress(ssl.SSLWantReadError):
+		tls.do_handshake()
+	return out.read()
+
+
 def request(s, host, path="/", method="GET", headers=(), body=b""):
 	"""One request on an open connection, and its answer: Message(start, headers, body); JSON is decoded."""
 	lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + host, *headers]
@@ -671,6 +682,16 @@ def send_pieces(s, pieces):
 		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 	for piece in pieces:
 		s.sendall(piece)
+
+
+def read_exactly(s, n):
+	got = b""
+	while len(got) < n:
+		piece = s.recv(n - len(got))
+		if not piece:
+			raise EOFError
+		got += piece
+	return got
 
 
 def read_all(s):
