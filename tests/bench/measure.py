@@ -174,6 +174,8 @@ def count_calls(pids, directory, what):
         if len(fields) == 2 and fields[0].isdigit():
             calls[fields[1]] = int(fields[0])
     total = calls.pop("total", sum(calls.values()))
+    if not total:
+        raise WrongAnswers("strace saw no system call of %s" % pids)
     return {"calls": round(total / units, 2),
             "by_name": {k: round(v / units, 2) for k, v in sorted(calls.items(), key=lambda i: -i[1])
                         if round(v / units, 2) > 0}}
